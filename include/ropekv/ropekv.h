@@ -19,6 +19,7 @@
 
 #include "ropekv/types.h"
 
+#pragma GCC visibility push(default)
 namespace ropekv {
 
 enum class CacheLayout : uint8_t {
@@ -164,5 +165,6 @@ Status RunReference(const Plan& plan, const Args& args, const RunOptions& option
 const char* Version() noexcept;
 
 }  // namespace ropekv
+#pragma GCC visibility pop
 
 #endif  // ROPEKV_ROPEKV_H_

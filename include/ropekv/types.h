@@ -10,6 +10,7 @@
 #include <utility>
 #include <variant>
 
+#pragma GCC visibility push(default)
 namespace ropekv {
 
 // kNone marks an absent optional tensor.
@@ -105,5 +106,6 @@ class [[nodiscard]] Result {
 };
 
 }  // namespace ropekv
+#pragma GCC visibility pop
 
 #endif  // ROPEKV_TYPES_H_
