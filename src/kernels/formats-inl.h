@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// The 16-bit floating-point formats: exact widening, and rounding to nearest even.
+//
+// Highway 1.0.3 cannot be asked for all of this: its bf16 demotion truncates everywhere, and without
+// F16C its f16 demotion truncates too and its promotion turns inf and NaN into numbers.
+#if defined(ROPEKV_KERNELS_FORMATS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ROPEKV_KERNELS_FORMATS_INL_H_
+#undef ROPEKV_KERNELS_FORMATS_INL_H_
+#else
+#define ROPEKV_KERNELS_FORMATS_INL_H_
+#endif
+
+#include "hwy/highway.h"
+#include "ropekv/types.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ropekv::internal::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <class DF>
+using Bits16 = hn::Vec<hn::Rebind<uint16_t, DF>>;
+template <class DF>
+using Float32 = hn::Vec<DF>;
+
+#if HWY_ARCH_X86
+inline constexpr bool kHasF16Conversion = HWY_TARGET <= HWY_AVX2;  // F16C
+#else
+inline constexpr bool kHasF16Conversion = HWY_TARGET != HWY_SCALAR && HWY_ARCH_ARM_A64;
+#endif
+
+struct FormatF16 {
+  template <class DF>
+  static HWY_INLINE Float32<DF> ToF32(DF df, Bits16<DF> half) {
+    if constexpr (kHasF16Conversion) {
+      return hn::PromoteTo(df, hn::BitCast(hn::Rebind<hwy::float16_t, DF>(), half));
+    } else {
+      const hn::RebindToUnsigned<DF> du;
+      const auto wide = hn::PromoteTo(du, half);
+      const auto magnitude = hn::And(wide, hn::Set(du, 0x7FFFu));
+      const auto sign = hn::ShiftLeft<16>(hn::Xor(wide, magnitude));
+      // The exponent field moves from bias 15 to bias 127 by an exact multiplication, which also
+      // normalises subnormals. Inf and NaN keep an all-ones exponent.
+      const auto shifted = hn::ShiftLeft<13>(magnitude);
+      const auto scaled =
+          hn::BitCast(du, hn::Mul(hn::BitCast(df, shifted), hn::Set(df, 0x1p112f)));
+      const auto special = hn::Gt(magnitude, hn::Set(du, 0x7BFFu));
+      const auto value =
+          hn::IfThenElse(special, hn::Or(shifted, hn::Set(du, 0x7F800000u)), scaled);
+      return hn::BitCast(df, hn::Or(value, sign));
+    }
+  }
+
+  template <class DF>
+  static HWY_INLINE Bits16<DF> FromF32([[maybe_unused]] DF df, Float32<DF> value) {
+    const hn::Rebind<uint16_t, DF> du16;
+    if constexpr (kHasF16Conversion) {
+      return hn::BitCast(du16, hn::DemoteTo(hn::Rebind<hwy::float16_t, DF>(), value));
+    } else {
+      const hn::RebindToUnsigned<DF> du;
+      const hn::RebindToSigned<DF> di;
+      const auto bits = hn::BitCast(du, value);
+      const auto magnitude = hn::And(bits, hn::Set(du, 0x7FFFFFFFu));
+      const auto sign = hn::ShiftRight<16>(hn::Xor(bits, magnitude));
+      // Normal: drop 13 mantissa bits, ties to even, and move the exponent's bias; a carry out of
+      // the mantissa lands in the exponent as it should.
+      const auto odd = hn::And(hn::ShiftRight<13>(magnitude), hn::Set(du, 1u));
+      const auto rounded = hn::Add(magnitude, hn::Add(odd, hn::Set(du, 0xFFFu)));
+      const auto normal = hn::Sub(hn::ShiftRight<13>(rounded), hn::Set(du, (127u - 15u) << 10));
+      // Subnormal: 0.5f has an ulp of 2^-24, so adding it rounds to a multiple of that.
+      const auto aligned = hn::Add(hn::BitCast(df, magnitude), hn::Set(df, 0.5f));
+      const auto subnormal = hn::Sub(hn::BitCast(du, aligned), hn::Set(du, 0x3F000000u));
+      const auto infinite = hn::Set(du, 0x7C00u);
+      auto half = hn::IfThenElse(hn::Lt(magnitude, hn::Set(du, 0x38800000u)), subnormal, normal);
+      half = hn::IfThenElse(hn::Gt(magnitude, hn::Set(du, 0x477FEFFFu)), infinite, half);
+      const auto is_nan = hn::Gt(magnitude, hn::Set(du, 0x7F800000u));
+      half = hn::IfThenElse(is_nan, hn::Set(du, 0x7E00u), half);
+      return hn::DemoteTo(du16, hn::BitCast(di, hn::Or(half, sign)));
+    }
+  }
+};
+
+struct FormatBF16 {
+  template <class DF>
+  static HWY_INLINE Float32<DF> ToF32(DF df, Bits16<DF> half) {
+    return hn::BitCast(df, hn::ShiftLeft<16>(hn::PromoteTo(hn::RebindToUnsigned<DF>(), half)));
+  }
+
+  template <class DF>
+  static HWY_INLINE Bits16<DF> FromF32([[maybe_unused]] DF df, Float32<DF> value) {
+    const hn::RebindToUnsigned<DF> du;
+    const hn::RebindToSigned<DF> di;
+    const auto bits = hn::BitCast(du, value);
+    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
+    const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFFu)));
+    // Rounding could carry a NaN's payload away and leave inf.
+    const auto quiet = hn::Or(bits, hn::Set(du, 0x00400000u));
+    const auto is_nan = hn::RebindMask(du, hn::IsNaN(value));
+    const auto result = hn::ShiftRight<16>(hn::IfThenElse(is_nan, quiet, rounded));
+    return hn::DemoteTo(hn::Rebind<uint16_t, DF>(), hn::BitCast(di, result));
+  }
+};
+
+template <DType dtype>
+struct FormatOf;
+template <>
+struct FormatOf<DType::kF16> : FormatF16 {};
+template <>
+struct FormatOf<DType::kBF16> : FormatBF16 {};
+
+}  // namespace ropekv::internal::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // ROPEKV_KERNELS_FORMATS_INL_H_

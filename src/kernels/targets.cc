@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/targets.h"
+
+#include <array>
+#include <string>
+
+#include "hwy/highway.h"
+#include "kernels/row.h"
+#include "kernels/row_find.h"
+
+namespace ropekv {
+namespace {
+
+struct TargetRow {
+  Target target;
+  int64_t highway_bit;
+  const char* name;
+};
+
+constexpr TargetRow kTargets[] = {
+    {Target::kBest, 0, "best"},
+#define ROPEKV_TARGET_ROW(target, name, bit, choose) {Target::target, bit, name},
+    ROPEKV_TARGETS(ROPEKV_TARGET_ROW)
+#undef ROPEKV_TARGET_ROW
+};
+
+struct TargetList {
+  std::array<Target, std::size(kTargets)> targets{};
+  size_t size = 0;
+};
+
+TargetList Intersect(int64_t highway_targets) {
+  TargetList list;
+  for (const TargetRow& row : kTargets) {
+    if (row.highway_bit & highway_targets) list.targets[list.size++] = row.target;
+  }
+  return list;
+}
+
+}  // namespace
+
+const char* Name(Target target) noexcept {
+  for (const TargetRow& row : kTargets) {
+    if (row.target == target) return row.name;
+  }
+  return "invalid";
+}
+
+Result<Target> ParseTarget(std::string_view name) {
+  for (const TargetRow& row : kTargets) {
+    if (name == row.name) return row.target;
+  }
+  std::string legal = "best";
+  for (const Target target : BuiltTargets()) legal += std::string(", ") + Name(target);
+  return Status(StatusCode::kBadOption, "target",
+                "'" + std::string(name) + "' is unknown; this build has " + legal);
+}
+
+std::span<const Target> BuiltTargets() noexcept {
+  static const TargetList list = Intersect(HWY_TARGETS);
+  return {list.targets.data(), list.size};
+}
+
+std::span<const Target> UsableTargets() noexcept {
+  // The scalar code runs anywhere, though Highway reports it only where it was asked for.
+  static const TargetList list = Intersect(HWY_TARGETS & (hwy::SupportedTargets() | HWY_SCALAR));
+  return {list.targets.data(), list.size};
+}
+
+namespace internal {
+
+RowFn FindRows(Target target, DType source, DType output, Numerics numerics, bool dense) {
+  switch (source) {
+    case DType::kI32: return FindRows_kI32(target, output, numerics, dense);
+    case DType::kF16: return FindRows_kF16(target, output, numerics, dense);
+    case DType::kBF16: return FindRows_kBF16(target, output, numerics, dense);
+    default: return nullptr;
+  }
+}
+
+}  // namespace internal
+}  // namespace ropekv

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "reference/reference.h"
+
+#include <algorithm>
+#include <cfenv>
+#include <cmath>
+#include <cstring>
+#include <initializer_list>
+#include <vector>
+
+#include "reference/number_formats.h"
+
+namespace ropekv::reference {
+namespace {
+
+template <class T>
+T ReadAs(const void* data, int64_t element) {
+  T value;
+  std::memcpy(&value, static_cast<const char*>(data) + element * static_cast<int64_t>(sizeof(T)),
+              sizeof(T));
+  return value;
+}
+
+int64_t ElementAt(const TensorSpec& tensor, std::initializer_list<int64_t> index) {
+  int64_t element = 0;
+  int dim = 0;
+  for (const int64_t i : index) element += i * tensor.stride[dim++];
+  return element;
+}
+
+float ReadFloat(const TensorSpec& tensor, const void* data, int64_t element) {
+  switch (tensor.dtype) {
+    case DType::kF16: return Decode(kBinary16, ReadAs<uint16_t>(data, element));
+    case DType::kBF16: return Decode(kBfloat16, ReadAs<uint16_t>(data, element));
+    default: return ReadAs<float>(data, element);
+  }
+}
+
+void WriteFloat(const TensorSpec& tensor, void* data, int64_t element, float value) {
+  const uint16_t bits = Encode(tensor.dtype == DType::kF16 ? kBinary16 : kBfloat16, value);
+  std::memcpy(static_cast<char*>(data) + element * 2, &bits, 2);
+}
+
+class Operator {
+ public:
+  Operator(const Spec& spec, const Args& args)
+      : spec_(spec),
+        args_(args),
+        has_seq_(spec.x.rank == 3),
+        seq_len_(has_seq_ ? spec.x.shape[1] : 1),
+        kv_heads_(spec.k_cache.shape[2]),
+        head_dim_(spec.k_cache.shape[3]),
+        q_heads_(spec.size_splits[0] / head_dim_),
+        half_arithmetic_(spec.numerics == Numerics::kAscend && spec.cos.dtype == DType::kF16) {}
+
+  void Token(int64_t token) {
+    token_ = token;
+    b_ = token / seq_len_;
+    s_ = token % seq_len_;
+    for (int64_t n = 0; n < q_heads_; ++n) WriteHead(spec_.q, args_.q, n, Rotate(ReadHead(n)));
+    for (int64_t n = 0; n < kv_heads_; ++n) {
+      const std::vector<float> k = Rotate(ReadHead(q_heads_ + n));
+      const std::vector<float> v = ReadHead(q_heads_ + kv_heads_ + n);
+      if (spec_.kv_output) {
+        WriteHead(spec_.k, args_.k, n, k);
+        WriteHead(spec_.v, args_.v, n, v);
+      }
+      Cache(spec_.k_cache, args_.k_cache, spec_.scale_k, args_.scale_k, spec_.offset_k,
+            args_.offset_k, n, k);
+      Cache(spec_.v_cache, args_.v_cache, spec_.scale_v, args_.scale_v, spec_.offset_v,
+            args_.offset_v, n, v);
+    }
+  }
+
+ private:
+  // Step 1: dequantise channel h.
+  float Dequantise(int64_t h) const {
+    const int64_t element =
+        has_seq_ ? ElementAt(spec_.x, {b_, s_, h}) : ElementAt(spec_.x, {b_, h});
+    if (spec_.x.dtype != DType::kI32) return ReadFloat(spec_.x, args_.x, element);
+
+    const bool has_bias = spec_.bias.present();
+    const int64_t bias_at = has_bias ? ElementAt(spec_.bias, {h}) : 0;
+    uint32_t accumulator = ReadAs<uint32_t>(args_.x, element);
+    if (has_bias && spec_.bias.dtype == DType::kI32) {
+      accumulator += ReadAs<uint32_t>(args_.bias, bias_at);
+    }
+    float value = static_cast<float>(static_cast<int32_t>(accumulator));
+    value = value * ReadFloat(spec_.weight_scale, args_.weight_scale,
+                              ElementAt(spec_.weight_scale, {h}));
+    if (spec_.activation_scale.present()) {
+      value = value * ReadFloat(spec_.activation_scale, args_.activation_scale,
+                                ElementAt(spec_.activation_scale, {token_}));
+    }
+    if (has_bias && spec_.bias.dtype != DType::kI32) {
+      value = value + ReadFloat(spec_.bias, args_.bias, bias_at);
+    }
+    return value;
+  }
+
+  std::vector<float> ReadHead(int64_t head) const {
+    std::vector<float> values(static_cast<size_t>(head_dim_));
+    for (int64_t i = 0; i < head_dim_; ++i) values[i] = Dequantise(head * head_dim_ + i);
+    return values;
+  }
+
+  // Rounds to the arithmetic the rotation is done in.
+  float Step(float value) const {
+    return half_arithmetic_ ? Decode(kBinary16, Encode(kBinary16, value)) : value;
+  }
+
+  float Angle(const TensorSpec& table, const void* data, int64_t i) const {
+    return ReadFloat(table, data,
+                     has_seq_ ? ElementAt(table, {b_, s_, 0, i}) : ElementAt(table, {b_, i}));
+  }
+
+  // Step 3.
+  std::vector<float> Rotate(const std::vector<float>& head) const {
+    std::vector<float> out(head.size());
+    const int64_t half = head_dim_ / 2;
+    for (int64_t i = 0; i < half; ++i) {
+      const float first = Step(head[i]);
+      const float second = Step(head[i + half]);
+      const float first_cos = Step(first * Angle(spec_.cos, args_.cos, i));
+      const float second_sin = Step(second * Angle(spec_.sin, args_.sin, i));
+      const float second_cos = Step(second * Angle(spec_.cos, args_.cos, i + half));
+      const float first_sin = Step(first * Angle(spec_.sin, args_.sin, i + half));
+      out[i] = Step(first_cos - second_sin);
+      out[i + half] = Step(second_cos + first_sin);
+    }
+    return out;
+  }
+
+  void WriteHead(const TensorSpec& tensor, void* data, int64_t head,
+                 const std::vector<float>& values) const {
+    for (int64_t i = 0; i < head_dim_; ++i) {
+      const int64_t element = has_seq_ ? ElementAt(tensor, {b_, s_, head, i})
+                                       : ElementAt(tensor, {b_, head, i});
+      WriteFloat(tensor, data, element, values[i]);
+    }
+  }
+
+  // Step 4.
+  static int8_t Quantise(float value, float scale, const float* offset) {
+    float level = value / scale;
+    if (offset) level = level + *offset;
+    if (std::isnan(level)) return 0;
+    return static_cast<int8_t>(std::nearbyint(std::clamp(level, -128.0f, 127.0f)));
+  }
+
+  static float Parameter(const TensorSpec& tensor, const void* data, int64_t head, int64_t i,
+                         int64_t head_dim) {
+    return ReadFloat(tensor, data,
+                     tensor.rank == 1 ? ElementAt(tensor, {head * head_dim + i})
+                                      : ElementAt(tensor, {head, i}));
+  }
+
+  // Steps 4 and 5.
+  void Cache(const TensorSpec& cache, void* data, const TensorSpec& scale, const void* scale_data,
+             const TensorSpec& offset, const void* offset_data, int64_t head,
+             const std::vector<float>& values) const {
+    int64_t c1 = b_;
+    int64_t c2 = 0;
+    if (spec_.cache_layout == CacheLayout::kPaged) {
+      const int64_t slot = ReadAs<int32_t>(args_.indices, ElementAt(spec_.indices, {token_}));
+      if (slot < 0) return;
+      c1 = slot / cache.shape[1];
+      c2 = slot % cache.shape[1];
+    } else {
+      c2 = ReadAs<int32_t>(args_.indices, ElementAt(spec_.indices, {b_})) + s_;
+    }
+    for (int64_t i = 0; i < head_dim_; ++i) {
+      const float divisor = Parameter(scale, scale_data, head, i, head_dim_);
+      const float shift =
+          offset.present() ? Parameter(offset, offset_data, head, i, head_dim_) : 0.0f;
+      const int8_t level = Quantise(values[i], divisor, offset.present() ? &shift : nullptr);
+      static_cast<int8_t*>(data)[ElementAt(cache, {c1, c2, head, i})] = level;
+    }
+  }
+
+  const Spec& spec_;
+  const Args& args_;
+  const bool has_seq_;
+  const int64_t seq_len_;
+  const int64_t kv_heads_;
+  const int64_t head_dim_;
+  const int64_t q_heads_;
+  const bool half_arithmetic_;
+  int64_t token_ = 0;
+  int64_t b_ = 0;
+  int64_t s_ = 0;
+};
+
+}  // namespace
+
+void Compute(const Spec& spec, const Args& args, int64_t begin, int64_t end) {
+  std::fenv_t saved;
+  std::fegetenv(&saved);
+  std::fesetenv(FE_DFL_ENV);
+  Operator op(spec, args);
+  for (int64_t token = begin; token < end; ++token) op.Token(token);
+  std::fesetenv(&saved);
+}
+
+}  // namespace ropekv::reference

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// The reference behind the checks of Run.
+#include <exception>
+
+#include "reference/reference.h"
+#include "run/check_args.h"
+
+namespace ropekv {
+
+Status RunReference(const Plan& plan, const Args& args, const RunOptions& options) noexcept {
+  try {
+    internal::TokenRange range;
+    Status status = internal::CheckCall(plan.data(), args, options, range);
+    if (status.ok()) reference::Compute(plan.spec(), args, range.begin, range.end);
+    return status;
+  } catch (const std::exception&) {
+    return Status(StatusCode::kOutOfMemory, "memory", "exhausted");
+  }
+}
+
+}  // namespace ropekv

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/check_args.h"
+
+#include <cstdio>
+#include <new>
+#include <string>
+
+#include "plan/plan.h"
+#include "run/slots.h"
+
+namespace ropekv {
+namespace internal {
+namespace {
+
+const Footprint& FootprintOf(const PlanData& plan, TensorId id) {
+  return plan.footprints[static_cast<size_t>(id)];
+}
+
+Status CheckPointers(const PlanData& plan, const Args& args) {
+  for (const TensorField& field : kTensorFields) {
+    const Footprint& footprint = FootprintOf(plan, field.id);
+    if (footprint.length == 0) continue;
+    const void* address = field.address(args);
+    if (address == nullptr) return Status(StatusCode::kNullPointer, field.id, "is null");
+    if (reinterpret_cast<uintptr_t>(address) % static_cast<uintptr_t>(footprint.element_bytes)) {
+      char text[64];
+      std::snprintf(text, sizeof(text), "is at %p; must be a multiple of %d bytes", address,
+                    static_cast<int>(footprint.element_bytes));
+      return Status(StatusCode::kBadPointer, field.id, text);
+    }
+  }
+  for (const TensorField& output : kTensorFields) {
+    if (!output.output) continue;
+    for (const TensorField& other : kTensorFields) {
+      if (other.id == output.id || !MayOverlap(FootprintOf(plan, output.id), output.address(args),
+                                               FootprintOf(plan, other.id), other.address(args))) {
+        continue;
+      }
+      return Status(StatusCode::kBadPointer, output.id,
+                    std::string("shares memory with ") + other.name +
+                        "; outputs must not overlap inputs or each other");
+    }
+  }
+  return Status();
+}
+
+Status ChooseTokens(const PlanData& plan, const RunOptions& options, TokenRange& range) {
+  const int64_t tokens = plan.sizes.num_tokens;
+  if (options.num_threads < 0) {
+    return Status(StatusCode::kBadOption, "num_threads",
+                  "is " + std::to_string(options.num_threads) + "; must be >= 0");
+  }
+  range = {options.token_begin, options.token_end < 0 ? tokens : options.token_end};
+  if (range.begin >= 0 && range.begin <= range.end && range.end <= tokens) return Status();
+  return Status(StatusCode::kBadOption, "token_begin, token_end",
+                "are " + std::to_string(range.begin) + ", " + std::to_string(range.end) +
+                    "; must be a range within the plan's " + std::to_string(tokens) + " tokens");
+}
+
+Status CheckIndices(const PlanData& plan, const Args& args, const RunOptions& options,
+                    TokenRange range) {
+  if (range.begin == range.end) return Status();
+  const IndexView indices = {static_cast<const int32_t*>(args.indices),
+                             plan.effective.indices.stride[0]};
+  const auto& cache = plan.effective.k_cache.shape;
+  if (plan.effective.cache_layout == CacheLayout::kContiguous) {
+    const int64_t seq = plan.sizes.seq_len;
+    return CheckRange(indices, range.begin / seq, (range.end - 1) / seq + 1, cache[1] - seq,
+                      "batch row");
+  }
+  // The cache's extents were multiplied without overflow when its footprint was taken, unless a
+  // later extent is 0; then it holds no bytes, and any product that fits will do.
+  int64_t num_slots = 0;
+  if (__builtin_mul_overflow(cache[0], cache[1], &num_slots)) num_slots = INT64_MAX;
+  Status status = CheckSlotRange(indices, range.begin, range.end, num_slots);
+  if (status.ok() && options.check_duplicate_slots) {
+    status = CheckSlotsDistinct(indices, range.begin, range.end);
+  }
+  return status;
+}
+
+}  // namespace
+
+Status CheckCall(const PlanData& plan, const Args& args, const RunOptions& options,
+                 TokenRange& range) {
+  Status status = ChooseTokens(plan, options, range);
+  if (status.ok()) status = CheckPointers(plan, args);
+  if (status.ok()) status = CheckIndices(plan, args, options, range);
+  return status;
+}
+
+}  // namespace internal
+
+Status CheckArgs(const Plan& plan, const Args& args, const RunOptions& options) noexcept {
+  try {
+    internal::TokenRange range;
+    return internal::CheckCall(plan.data(), args, options, range);
+  } catch (const std::bad_alloc&) {
+    return Status(StatusCode::kOutOfMemory, "memory", "exhausted");
+  }
+}
+
+}  // namespace ropekv
