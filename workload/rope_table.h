@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model's cos and sin rows, as its own inference code makes them.
+#ifndef ROPEKV_WORKLOAD_ROPE_TABLE_H_
+#define ROPEKV_WORKLOAD_ROPE_TABLE_H_
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "workload/models.h"
+
+namespace ropekv::workload {
+
+class RopeTable {
+ public:
+  explicit RopeTable(const Model& model);
+
+  // head_dim / 2 angular frequencies, in radians per token.
+  std::span<const float> frequencies() const { return frequencies_; }
+  // Full-width rows, head_dim long: the second half repeats the first.
+  void Row(int64_t position, std::span<float> cos, std::span<float> sin) const;
+
+ private:
+  std::vector<float> frequencies_;
+};
+
+}  // namespace ropekv::workload
+
+#endif  // ROPEKV_WORKLOAD_ROPE_TABLE_H_
