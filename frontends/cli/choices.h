@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Words that stand for values, in options and in metadata.
+#ifndef ROPEKV_FRONTENDS_CLI_CHOICES_H_
+#define ROPEKV_FRONTENDS_CLI_CHOICES_H_
+
+#include <string>
+#include <string_view>
+
+#include "frontends/cli/errors.h"
+#include "ropekv/ropekv.h"
+
+namespace ropekv::cli {
+
+template <class T>
+struct Choice {
+  std::string_view word;
+  T value;
+};
+
+inline constexpr Choice<Numerics> kNumericsChoices[] = {{"float32", Numerics::kFloat32},
+                                                        {"ascend", Numerics::kAscend}};
+inline constexpr Choice<CacheLayout> kCacheChoices[] = {{"contiguous", CacheLayout::kContiguous},
+                                                        {"page", CacheLayout::kPaged}};
+inline constexpr Choice<bool> kBoolChoices[] = {{"false", false}, {"true", true}};
+
+// "a, b or c"
+template <class T, size_t n>
+std::string Words(const Choice<T> (&choices)[n]) {
+  std::string words;
+  for (size_t i = 0; i < n; ++i) {
+    words += i == 0 ? "" : i + 1 == n ? " or " : ", ";
+    words += choices[i].word;
+  }
+  return words;
+}
+
+// Throws InputError naming `culprit` and the legal words.
+template <class T, size_t n>
+T ParseChoice(std::string_view culprit, std::string_view word, const Choice<T> (&choices)[n]) {
+  for (const Choice<T>& choice : choices) {
+    if (choice.word == word) return choice.value;
+  }
+  throw InputError(culprit, fmt::format("{} is not {}", Quote(word), Words(choices)));
+}
+
+// Precondition: `value` is among `choices`.
+template <class T, size_t n>
+std::string_view WordFor(T value, const Choice<T> (&choices)[n]) {
+  size_t i = 0;
+  while (choices[i].value != value) ++i;
+  return choices[i].word;
+}
+
+}  // namespace ropekv::cli
+
+#endif  // ROPEKV_FRONTENDS_CLI_CHOICES_H_

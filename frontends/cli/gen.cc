@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <limits>
+#include <memory>
+
+#include "frontends/cli/case_file.h"
+#include "frontends/cli/choices.h"
+#include "frontends/cli/commands.h"
+#include "frontends/cli/errors.h"
+#include "frontends/cli/options.h"
+#include "workload/generate.h"
+#include "workload/models.h"
+
+namespace ropekv::cli {
+namespace {
+
+using workload::GenerateOptions;
+
+constexpr Choice<DType> kXChoices[] = {
+    {"int32", DType::kI32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}};
+constexpr Choice<DType> kDTypeChoices[] = {{"f16", DType::kF16}, {"bf16", DType::kBF16}};
+constexpr Choice<DType> kBiasChoices[] = {{"f32", DType::kF32},
+                                          {"f16", DType::kF16},
+                                          {"bf16", DType::kBF16},
+                                          {"int32", DType::kI32},
+                                          {"none", DType::kNone}};
+
+struct GenCommand {
+  std::string model, x = "bf16", dtype, cache = "contiguous", bias, output_path;
+  int64_t batch = 1, seq = 1, past = 0, block_size = 128, seed = 0;
+  bool offsets = false, kv_output = false;
+
+  GenerateOptions ToOptions() const;
+  void Execute() const;
+};
+
+// The models' names, in lines that begin with `indent`.
+std::string ModelNames(std::string_view indent) {
+  constexpr size_t kColumns = 80;
+  std::string names;
+  std::string line(indent);
+  for (const workload::Model& model : workload::Models()) {
+    const bool last = &model == &workload::Models().back();
+    const std::string word = fmt::format("{}{}", model.name, last ? "" : ", ");
+    if (line.size() + word.size() > kColumns) {
+      names += line + "\n";
+      line = indent;
+    }
+    line += word;
+  }
+  return names + line;
+}
+
+GenerateOptions GenCommand::ToOptions() const {
+  GenerateOptions options;
+  const workload::Model* found = workload::FindModel(model);
+  if (found == nullptr) {
+    throw InputError("--model", fmt::format("{} is unknown; `ropekv gen --help` lists the models",
+                                            Quote(model)));
+  }
+  options.model = *found;
+  options.batch = batch;
+  options.seq = seq;
+  options.past = past;
+  options.x = ParseChoice("--x", x, kXChoices);
+  const bool quantised = options.x == DType::kI32;
+  options.dtype = dtype.empty() ? (quantised ? DType::kBF16 : options.x)
+                                : ParseChoice("--dtype", dtype, kDTypeChoices);
+  if (!quantised && options.dtype != options.x) {
+    throw InputError("--dtype", fmt::format("must be {}, as --x is, or --x must be int32", x));
+  }
+  options.cache = ParseChoice("--cache", cache, kCacheChoices);
+  options.block_size = block_size;
+  options.offsets = offsets;
+  options.kv_output = kv_output;
+  options.seed = static_cast<uint64_t>(seed);
+  if (!bias.empty()) {
+    options.bias = ParseChoice("--bias", bias, kBiasChoices);
+  } else if (quantised && found->qkv_bias) {
+    options.bias = DType::kF32;
+  }
+  if (options.bias != DType::kNone && !quantised) {
+    throw InputError("--bias", "is part of dequantising: it needs --x int32");
+  }
+  return options;
+}
+
+void GenCommand::Execute() const {
+  const GenerateOptions options = ToOptions();
+  const Spec spec = workload::MakeSpec(options);
+  CheckFitsInMemory("gen", spec);
+  const int64_t slots = spec.k_cache.shape[0] * spec.k_cache.shape[1];
+  if (slots > std::numeric_limits<int32_t>::max()) {
+    throw InputError("gen", fmt::format("a cache of {} slots, more than int32 indices can tell "
+                                        "apart",
+                                        slots));
+  }
+  ThrowIfError(MakePlan(spec).status());
+  WriteCase(output_path, workload::Generate(options));
+  fmt::print("{}: {}\nwrote {}\n", options.model.name, Describe(spec), output_path);
+}
+
+}  // namespace
+
+void AddGen(CLI::App& app) {
+  CLI::App* gen = app.add_subcommand("gen", "Make a case with the shapes of a model");
+  const auto command = std::make_shared<GenCommand>();
+  const auto choice = [gen](const char* name, std::string* value, const std::string& description) {
+    return gen->add_option(name, *value, description);
+  };
+  choice("--model", &command->model, "One of the models below; upper and lower case are alike")
+      ->required()
+      ->option_text("NAME (required)");
+  choice("-o,--output", &command->output_path, "Case file")
+      ->required()
+      ->option_text("FILE (required)");
+  AddInteger(*gen, "--batch", &command->batch, 1, 1 << 20, "Sequences; 1 unless given");
+  AddInteger(*gen, "--seq", &command->seq, 0, 1 << 24, "New tokens of each; 1 unless given");
+  AddInteger(*gen, "--past", &command->past, 0, 1 << 24,
+             "Tokens already cached, 0 unless given: N in the first sequence, N/2 to N in others");
+  choice("--x", &command->x, Words(kXChoices) + "; bf16 unless given")->option_text("DTYPE");
+  choice("--dtype", &command->dtype,
+         Words(kDTypeChoices) + ", of cos, sin, q, k and v; as --x, or bf16 if that is int32")
+      ->option_text("DTYPE");
+  choice("--cache", &command->cache, Words(kCacheChoices) + "; contiguous unless given")
+      ->option_text("LAYOUT");
+  AddInteger(*gen, "--block-size", &command->block_size, 1, 1 << 20,
+             "Tokens in a block of a page cache; 128 unless given");
+  choice("--bias", &command->bias,
+         Words(kBiasChoices) + "; with --x int32 f32 if the model has a bias, else none")
+      ->option_text("DTYPE");
+  gen->add_flag("--offsets", command->offsets, "Quantise K and V with offsets");
+  gen->add_flag("--kv-output", command->kv_output, "Ask for k and v as outputs, too");
+  AddInteger(*gen, "--seed", &command->seed, 0, std::numeric_limits<int64_t>::max(),
+             "0 unless given; the same seed gives the same file");
+  gen->footer(
+      "Models:\n" + ModelNames("  ") +
+      "\n\n"
+      "Examples:\n"
+      "  ropekv gen --model llama-3-8b --batch 32 --past 1024 --x int32 --cache page \\\n"
+      "    -o decode.safetensors\n"
+      "  ropekv gen --model qwen2.5-7b --seq 512 --x int32 --bias f32 -o chunk.safetensors\n"
+      "  ropekv gen --model phi-3-mini --seq 64 --x f16 --offsets --kv-output --seed 7 \\\n"
+      "    -o prefill.safetensors");
+  gen->callback([command] { command->Execute(); });
+}
+
+}  // namespace ropekv::cli

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <thread>
+
+#include "frontends/cli/commands.h"
+#include "frontends/cli/errors.h"
+#include "frontends/cli/options.h"
+#include "workload/generate.h"
+
+namespace ropekv::cli {
+namespace {
+
+std::string TargetNames(std::span<const Target> targets) {
+  std::string names;
+  for (Target target : targets)
+    names += fmt::format("{}{}", names.empty() ? "" : " ", Name(target));
+  return names;
+}
+
+// What a plan that leaves the choice open runs on.
+Target ChosenTarget() { return ValueOrThrow(MakePlan(workload::MakeSpec({}))).target(); }
+
+std::string SizeText(long bytes) {
+  if (bytes <= 0) return "unknown";
+  constexpr long kMebi = 1 << 20;
+  if (bytes % kMebi == 0) return fmt::format("{} MiB", bytes / kMebi);
+  return fmt::format("{:.4g} {}", static_cast<double>(bytes) / (bytes > kMebi ? kMebi : 1024),
+                     bytes > kMebi ? "MiB" : "KiB");
+}
+
+void PrintRow(std::string_view label, std::string_view value) {
+  fmt::print("{:<16}{}\n", label, value);
+}
+
+void Execute() {
+  const char* forced = std::getenv("ROPEKV_TARGET");
+  const Target chosen = ChosenTarget();
+  PrintRow("version", Version());
+  PrintRow("targets built", TargetNames(BuiltTargets()));
+  PrintRow("targets usable", TargetNames(UsableTargets()));
+  PrintRow("target chosen",
+           fmt::format("{}{}", Name(chosen), forced == nullptr ? "" : "  (ROPEKV_TARGET)"));
+  PrintRow("threads", fmt::format("{}", std::thread::hardware_concurrency()));
+  PrintRow("L1 data cache", SizeText(sysconf(_SC_LEVEL1_DCACHE_SIZE)));
+  PrintRow("L2 cache", SizeText(sysconf(_SC_LEVEL2_CACHE_SIZE)));
+  PrintRow("L3 cache", SizeText(sysconf(_SC_LEVEL3_CACHE_SIZE)));
+}
+
+}  // namespace
+
+void AddInfo(CLI::App& app) {
+  CLI::App* info = app.add_subcommand("info", "What this build can do on this machine");
+  info->footer(
+      "The environment variable ROPEKV_TARGET forces a target where no --target is given.\n"
+      "\n"
+      "Examples:\n"
+      "  ropekv info\n"
+      "  ROPEKV_TARGET=scalar ropekv info");
+  info->callback(Execute);
+}
+
+}  // namespace ropekv::cli

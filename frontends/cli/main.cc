@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <new>
+
+#include "frontends/cli/commands.h"
+#include "frontends/cli/errors.h"
+#include "ropekv/ropekv.h"
+
+namespace ropekv::cli {
+namespace {
+
+// "culprit: detail" for what CLI11 says in sentences.
+std::string UsageMessage(const CLI::App& app, const CLI::ParseError& error) {
+  const auto chosen = app.get_subcommands();
+  const std::string see = fmt::format("see `ropekv{}{} --help`", chosen.empty() ? "" : " ",
+                                      chosen.empty() ? "" : chosen.front()->get_name());
+  const std::vector<std::string> extra = app.remaining(true);
+  if (!extra.empty()) {
+    return fmt::format(
+        "{}: not {}; {}", extra.front(),
+        chosen.empty() ? "a subcommand" : "an argument of " + chosen.front()->get_name(), see);
+  }
+  const std::string what = error.what();
+  const std::string name = what.substr(0, what.find_first_of(" :"));
+  if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) {
+    return fmt::format("{}: required; {}", chosen.empty() ? "a subcommand" : name, see);
+  }
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
+    const bool repeated = what.find("At Most") != what.npos;
+    return fmt::format("{}: {}; {}", name, repeated ? "given twice" : "needs a value", see);
+  }
+  return what;
+}
+
+// One line, whatever is in a path or an argument.
+ExitCode Refuse(const std::string& message) {
+  fmt::print(stderr, "ropekv: {}\n", Escape(message));
+  return kBadInput;
+}
+
+ExitCode ParseAndExecute(int argc, char** argv) {
+  CLI::App app(
+      "Dequantise, split, rotate and quantise a packed QKV projection into an int8 KV cache.",
+      "ropekv");
+  app.get_formatter()->column_width(26);
+  app.set_version_flag("--version", Version());
+  app.require_subcommand(1);
+  app.footer(
+      "Exit code: 0 if all is well, 1 if a comparison found a mismatch, 2 if the command line or "
+      "a\n"
+      "file is bad; then one line on stderr says why and nothing has been written.\n"
+      "\n"
+      "Examples:\n"
+      "  ropekv gen --model llama-3-8b --batch 32 --past 1024 --x int32 --cache page -o "
+      "case.safetensors\n"
+      "  ropekv run case.safetensors -o out.safetensors\n"
+      "  ropekv verify case.safetensors --expect out.safetensors\n"
+      "  ropekv gen --help");
+  ExitCode exit_code = kSuccess;
+  AddRun(app);
+  AddVerify(app, &exit_code);
+  AddGen(app);
+  AddInfo(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help_or_version) {
+    app.exit(help_or_version);
+  } catch (const CLI::ParseError& error) {
+    return Refuse(UsageMessage(app, error));
+  }
+  return exit_code;
+}
+
+int Main(int argc, char** argv) {
+  // A file size limit then gives a failed write, which cleans up, instead of death.
+  std::signal(SIGXFSZ, SIG_IGN);
+  try {
+    const ExitCode exit_code = ParseAndExecute(argc, argv);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+      return Refuse("stdout: " + ErrnoText(errno));
+    }
+    return exit_code;
+  } catch (const InputError& error) {
+    return Refuse(error.what());
+  } catch (const std::bad_alloc&) {
+    return Refuse("memory: not enough of it");
+  }
+}
+
+}  // namespace
+}  // namespace ropekv::cli
+
+int main(int argc, char** argv) { return ropekv::cli::Main(argc, argv); }

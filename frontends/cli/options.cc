@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "frontends/cli/options.h"
+
+#include <charconv>
+
+#include "frontends/cli/choices.h"
+#include "frontends/cli/errors.h"
+#include "workload/case.h"
+
+namespace ropekv::cli {
+
+CLI::Option* AddInteger(CLI::App& app, const std::string& name, int64_t* value, int64_t low,
+                        int64_t high, const std::string& description) {
+  const auto check = [low, high](const std::string& text) {
+    int64_t parsed = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), parsed);
+    const bool legal =
+        error == std::errc() && end == text.data() + text.size() && parsed >= low && parsed <= high;
+    return legal ? std::string()
+                 : fmt::format("{} is not an integer from {} to {}", Quote(text), low, high);
+  };
+  return app.add_option(name, *value, description)->check(check)->option_text("N");
+}
+
+void ExecutionOptions::AddTo(CLI::App& app) {
+  app.add_option("--numerics", numerics,
+                 fmt::format("Where values are rounded: {}; the case's own unless given",
+                             Words(kNumericsChoices)))
+      ->option_text("NAME");
+  AddInteger(app, "--threads", &threads, 0, 4096, "At most N threads; 0, the default: all");
+  app.add_option("--target", target,
+                 "The instruction set, one that `ropekv info` calls usable; the best unless given")
+      ->option_text("NAME");
+}
+
+void ExecutionOptions::Apply(Spec* spec) const {
+  if (!numerics.empty()) spec->numerics = ParseChoice("--numerics", numerics, kNumericsChoices);
+  const Result<Target> parsed = ParseTarget(target);
+  if (!parsed.ok()) throw InputError("--target", parsed.status().detail());
+  spec->target = *parsed;
+}
+
+std::string Counted(int64_t count, const char* noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
+std::string Describe(const Spec& spec) {
+  const auto& x = spec.x.shape;
+  const int64_t head_dim = spec.k_cache.shape[3];
+  const std::string tokens =
+      spec.x.rank == 3 ? fmt::format("{} x {}", x[0], x[1]) : fmt::format("{}", x[0]);
+  return fmt::format("{} tokens, {} query and {} kv heads of {}, x {}, q {}, {} cache, {} numerics",
+                     tokens, spec.size_splits[0] / head_dim, spec.k_cache.shape[2], head_dim,
+                     Name(spec.x.dtype), Name(spec.q.dtype),
+                     WordFor(spec.cache_layout, kCacheChoices),
+                     WordFor(spec.numerics, kNumericsChoices));
+}
+
+}  // namespace ropekv::cli

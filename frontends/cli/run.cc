@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "frontends/cli/case_file.h"
+#include "frontends/cli/commands.h"
+#include "frontends/cli/errors.h"
+#include "frontends/cli/options.h"
+
+namespace ropekv::cli {
+namespace {
+
+struct RunCommand {
+  std::string case_path;
+  std::string output_path;
+  bool strict = false;
+  ExecutionOptions execution;
+
+  void Execute() const;
+};
+
+void RunCommand::Execute() const {
+  CaseFile file(case_path);
+  std::error_code error;
+  if (std::filesystem::equivalent(case_path, output_path, error)) {
+    throw InputError("--output", "is the case itself, which would be lost");
+  }
+  execution.Apply(&file.spec);
+  file.spec.strict_device_limits = strict;
+  const Plan plan = ValueOrThrow(MakePlan(file.spec));
+  const workload::Case loaded = file.Load();
+  ThrowIfError(Run(plan, loaded.args(), execution.run_options()));
+  WriteResult(output_path, loaded);
+  fmt::print("{}\nran on {}, wrote {}\n", Describe(plan.spec()), Name(plan.target()), output_path);
+}
+
+}  // namespace
+
+void AddRun(CLI::App& app) {
+  CLI::App* run = app.add_subcommand("run", "Run a case and write its outputs");
+  const auto command = std::make_shared<RunCommand>();
+  run->add_option("CASE", command->case_path, "Case file, as `ropekv gen` writes them")
+      ->required()
+      ->option_text("(required)");
+  run->add_option("-o,--output", command->output_path,
+                  "Result file: q, k_cache, v_cache, and k and v if the case asks for them")
+      ->required()
+      ->option_text("FILE (required)");
+  command->execution.AddTo(*run);
+  run->add_flag("--strict", command->strict,
+                "Refuse what the NPU refuses: H above 4096 or not a multiple of 64, D not a "
+                "multiple of 16, an offset for only one of K and V");
+  run->footer(
+      "Examples:\n"
+      "  ropekv run decode.safetensors -o out.safetensors\n"
+      "  ropekv run decode.safetensors -o out.safetensors --numerics ascend --threads 1\n"
+      "  ropekv run decode.safetensors -o out.safetensors --target avx2");
+  run->callback([command] { command->Execute(); });
+}
+
+}  // namespace ropekv::cli

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reading and writing the safetensors format: eight bytes of header length, a JSON header that
+// describes the tensors, and their bytes, row-major and little-endian.
+#ifndef ROPEKV_FRONTENDS_CLI_SAFETENSORS_H_
+#define ROPEKV_FRONTENDS_CLI_SAFETENSORS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "frontends/cli/file.h"
+#include "ropekv/types.h"
+
+namespace ropekv::cli {
+
+using Metadata = std::map<std::string, std::string, std::less<>>;
+
+// One entry of a header that has been checked: bytes [begin, end) of the data hold exactly `shape`.
+struct StoredTensor {
+  std::string name;
+  DType dtype = DType::kNone;
+  std::vector<int64_t> shape;
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
+// "[2, 3]"
+std::string ShapeText(std::span<const int64_t> shape);
+
+// The header's name of a dtype, "BF16".
+std::string_view StoredName(DType dtype);
+
+class SafetensorsReader {
+ public:
+  // Reads and checks the header. The tensors must cover the data of the file exactly. Throws
+  // InputError naming the file.
+  explicit SafetensorsReader(const std::string& path);
+
+  const std::string& path() const { return file_.path(); }
+  // In the order of their data.
+  const std::vector<StoredTensor>& tensors() const { return tensors_; }
+  const Metadata& metadata() const { return metadata_; }
+  const StoredTensor* Find(std::string_view name) const;
+  // Precondition: `bytes` is as long as the tensor.
+  void Read(const StoredTensor& tensor, std::span<std::byte> bytes) const;
+
+ private:
+  InputFile file_;
+  int64_t data_begin_ = 0;
+  std::vector<StoredTensor> tensors_;
+  Metadata metadata_;
+};
+
+// A tensor to write; the memory is the caller's.
+struct TensorView {
+  std::string_view name;
+  DType dtype;
+  std::span<const int64_t> shape;
+  std::span<const std::byte> bytes;
+};
+
+// Writes the file whole or not at all. Throws InputError naming the path.
+void WriteSafetensors(const std::string& path, std::vector<TensorView> tensors,
+                      const Metadata& metadata);
+
+}  // namespace ropekv::cli
+
+#endif  // ROPEKV_FRONTENDS_CLI_SAFETENSORS_H_

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "frontends/cli/case_file.h"
+#include "frontends/cli/choices.h"
+#include "frontends/cli/commands.h"
+#include "frontends/cli/compare.h"
+#include "frontends/cli/errors.h"
+#include "frontends/cli/options.h"
+
+namespace ropekv::cli {
+namespace {
+
+struct VerifyCommand {
+  std::string case_path;
+  std::string expected_path;  // empty: the reference
+  bool json = false;
+  ExecutionOptions execution;
+
+  ExitCode Execute() const;
+};
+
+struct Totals {
+  int64_t elements = 0;
+  int64_t mismatches = 0;
+};
+
+Totals Sum(const std::vector<Difference>& differences) {
+  Totals totals;
+  for (const Difference& difference : differences) {
+    totals.elements += difference.elements;
+    totals.mismatches += difference.mismatches;
+  }
+  return totals;
+}
+
+std::string LargestText(const Difference& difference) {
+  if (difference.nan_mismatches > 0) return "nan";
+  return fmt::format("{} {}", difference.largest, difference.unit());
+}
+
+void PrintTable(const Plan& plan, const std::string& against,
+                const std::vector<Difference>& differences, const Totals& totals) {
+  fmt::print("{}\n{} against {}\n\n", Describe(plan.spec()), Name(plan.target()), against);
+  fmt::print("{:<8}{:>14}{:>14}{:>12}{:>20}\n", "output", "elements", "mismatches", "fraction",
+             "largest difference");
+  for (const Difference& difference : differences) {
+    fmt::print("{:<8}{:>14}{:>14}{:>12.3g}{:>20}\n", difference.name, difference.elements,
+               difference.mismatches, difference.fraction(), LargestText(difference));
+  }
+  fmt::print("\n");
+  for (const Difference& difference : differences) {
+    if (difference.mismatches == 0) continue;
+    fmt::print("{}: first mismatch at {}: {}, expected {}\n", difference.name,
+               ShapeText(difference.index), difference.actual, difference.expected);
+  }
+  if (plan.num_tokens() == 0) {
+    fmt::print("no tokens: only the caches, which must stay as they were, have been compared\n");
+  }
+  if (totals.mismatches == 0) {
+    fmt::print("equal: all {} elements\n", totals.elements);
+  } else {
+    fmt::print("MISMATCH: {} of {} elements\n", totals.mismatches, totals.elements);
+  }
+}
+
+nlohmann::ordered_json ToJson(const Difference& difference) {
+  const TensorSpec& tensor = difference.tensor;
+  nlohmann::ordered_json json = {
+      {"name", difference.name},
+      {"dtype", Name(tensor.dtype)},
+      {"shape", std::span(tensor.shape).first(tensor.rank)},
+      {"elements", difference.elements},
+      {"mismatches", difference.mismatches},
+      {"nan_mismatches", difference.nan_mismatches},
+      {"fraction", difference.fraction()},
+      {"largest_difference", difference.largest},
+      {"unit", difference.unit()},
+      {"first_mismatch", nullptr},
+  };
+  if (difference.mismatches > 0) {
+    json["first_mismatch"] = {{"index", difference.index},
+                              {"actual", difference.actual},
+                              {"expected", difference.expected}};
+  }
+  return json;
+}
+
+void PrintJson(const Plan& plan, const std::string& case_path, const std::string& against,
+               const std::vector<Difference>& differences, const Totals& totals) {
+  nlohmann::ordered_json json = {
+      {"case", case_path},
+      {"against", against},
+      {"target", Name(plan.target())},
+      {"numerics", WordFor(plan.spec().numerics, kNumericsChoices)},
+      {"tokens", plan.num_tokens()},
+      {"equal", totals.mismatches == 0},
+      {"elements", totals.elements},
+      {"mismatches", totals.mismatches},
+      {"outputs", nlohmann::ordered_json::array()},
+  };
+  for (const Difference& difference : differences) json["outputs"].push_back(ToJson(difference));
+  // A path need not be UTF-8.
+  fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+ExitCode VerifyCommand::Execute() const {
+  CaseFile file(case_path);
+  execution.Apply(&file.spec);
+  const Plan plan = ValueOrThrow(MakePlan(file.spec));
+  const bool with_reference = expected_path.empty();
+  workload::Buffers expected;
+  if (!with_reference) expected = ReadResult(expected_path, plan.spec());
+
+  const workload::Case loaded = file.Load();
+  if (with_reference) {
+    // Another poison than Allocate's: an element that neither writes is a mismatch.
+    expected = workload::CloneOutputs(loaded, 0x5A);
+    ThrowIfError(RunReference(plan, workload::WithOutputs(loaded.args(), expected)));
+  }
+  ThrowIfError(Run(plan, loaded.args(), execution.run_options()));
+
+  const std::vector<Difference> differences = CompareOutputs(plan.spec(), loaded.buffers, expected);
+  const Totals totals = Sum(differences);
+  if (totals.elements == 0) {
+    throw InputError(case_path, "nothing to verify: every output is empty");
+  }
+  const std::string against = with_reference ? "the reference" : expected_path;
+  if (json) {
+    PrintJson(plan, case_path, against, differences, totals);
+  } else {
+    PrintTable(plan, against, differences, totals);
+  }
+  return totals.mismatches == 0 ? kSuccess : kMismatch;
+}
+
+}  // namespace
+
+void AddVerify(CLI::App& app, ExitCode* exit_code) {
+  CLI::App* verify = app.add_subcommand(
+      "verify", "Run a case and compare every output byte with the reference or with a file");
+  const auto command = std::make_shared<VerifyCommand>();
+  verify->add_option("CASE", command->case_path, "Case file, as `ropekv gen` writes them")
+      ->required()
+      ->option_text("(required)");
+  verify
+      ->add_option("--expect", command->expected_path,
+                   "Compare with this result file, an NPU's say, instead of the reference")
+      ->option_text("FILE");
+  verify->add_flag("--json", command->json, "Print the comparison as JSON");
+  command->execution.AddTo(*verify);
+  verify->footer(
+      "Exit code: 0 if all elements are equal, 1 if not, 2 if the input is bad.\n"
+      "Any two NaNs are equal; -0 and +0 are not. The caches are compared whole, the slots\n"
+      "that no token is written to included.\n"
+      "\n"
+      "Examples:\n"
+      "  ropekv verify decode.safetensors\n"
+      "  ropekv verify decode.safetensors --target scalar --json\n"
+      "  ropekv verify decode.safetensors --numerics ascend --expect npu.safetensors");
+  verify->callback([command, exit_code] { *exit_code = command->Execute(); });
+}
+
+}  // namespace ropekv::cli
