@@ -11,6 +11,7 @@ namespace {
 
 using workload::Buffer;
 using workload::Buffers;
+using workload::Case;
 
 // How the elements of a dtype are told apart: IsNan; Rank, which numbers the values in ascending
 // order, so that neighbours differ by one; Text.
@@ -65,19 +66,32 @@ void Compare(const Buffer& actual, const Buffer& expected, Difference* differenc
   }
 }
 
+// The tokens that have a row in the caches: all but padding.
+int64_t CachedTokens(const Case& run) {
+  const Buffer& indices = run[TensorId::kIndices];
+  if (run.spec.cache_layout == CacheLayout::kContiguous) {
+    return run.spec.indices.shape[0] * (run.spec.x.rank == 3 ? run.spec.x.shape[1] : 1);
+  }
+  return std::count_if(indices.as<int32_t>(), indices.as<int32_t>() + run.spec.indices.shape[0],
+                       [](int32_t slot) { return slot >= 0; });
+}
+
 }  // namespace
 
-std::vector<Difference> CompareOutputs(const Spec& spec, const Buffers& actual,
-                                       const Buffers& expected) {
+std::vector<Difference> CompareOutputs(const Case& actual, const Buffers& expected) {
+  const int64_t cached_tokens = CachedTokens(actual);
   std::vector<Difference> differences;
   for (const TensorField& field : kTensorFields) {
-    const TensorSpec& tensor = spec.*field.spec;
+    const TensorSpec& tensor = actual.spec.*field.spec;
     if (!field.output || !tensor.present()) continue;
     Difference difference;
     difference.name = field.name;
     difference.tensor = tensor;
     difference.elements = workload::NumElements(tensor);
-    const Buffer& a = actual[static_cast<int>(field.id)];
+    difference.written = workload::IsCache(field.id)
+                             ? cached_tokens * tensor.shape[2] * tensor.shape[3]
+                             : difference.elements;
+    const Buffer& a = actual[field.id];
     const Buffer& e = expected[static_cast<int>(field.id)];
     if (tensor.dtype == DType::kI8) {
       Compare<Int8Order>(a, e, &difference);

@@ -17,6 +17,7 @@ struct Difference {
   std::string name;
   TensorSpec tensor;
   int64_t elements = 0;
+  int64_t written = 0;  // of those, the ones that the call's tokens have written
   int64_t mismatches = 0;
   int64_t nan_mismatches = 0;  // of those, the ones where only one side is NaN
   int64_t largest = 0;         // in ulp, or int8 steps; over the mismatches without a NaN
@@ -25,14 +26,18 @@ struct Difference {
   std::string actual;
   std::string expected;
 
-  const char* unit() const { return tensor.dtype == DType::kI8 ? "steps" : "ulp"; }
-  double fraction() const {
-    return elements == 0 ? 0 : static_cast<double>(mismatches) / static_cast<double>(elements);
+  // A large cache hides how many of the values written to it are off.
+  double fraction() const { return Fraction(elements); }
+  double fraction_of_written() const { return Fraction(written); }
+
+ private:
+  double Fraction(int64_t of) const {
+    return of == 0 ? 0 : static_cast<double>(mismatches) / static_cast<double>(of);
   }
 };
 
-// Every output that `spec` has, in the order of TensorId.
-std::vector<Difference> CompareOutputs(const Spec& spec, const workload::Buffers& actual,
+// Every output that the case has, in the order of TensorId.
+std::vector<Difference> CompareOutputs(const workload::Case& actual,
                                        const workload::Buffers& expected);
 
 }  // namespace ropekv::cli

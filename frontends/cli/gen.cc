@@ -44,7 +44,8 @@ std::string ModelNames(std::string_view indent) {
     const bool last = &model == &workload::Models().back();
     const std::string word = fmt::format("{}{}", model.name, last ? "" : ", ");
     if (line.size() + word.size() > kColumns) {
-      names += line + "\n";
+      line.back() = '\n';
+      names += line;
       line = indent;
     }
     line += word;
@@ -118,18 +119,16 @@ void AddGen(CLI::App& app) {
   AddInteger(*gen, "--batch", &command->batch, 1, 1 << 20, "Sequences; 1 unless given");
   AddInteger(*gen, "--seq", &command->seq, 0, 1 << 24, "New tokens of each; 1 unless given");
   AddInteger(*gen, "--past", &command->past, 0, 1 << 24,
-             "Tokens already cached, 0 unless given: N in the first sequence, N/2 to N in others");
+             "Tokens already cached (see below); 0 unless given");
   choice("--x", &command->x, Words(kXChoices) + "; bf16 unless given")->option_text("DTYPE");
   choice("--dtype", &command->dtype,
-         Words(kDTypeChoices) + ", of cos, sin, q, k and v; as --x, or bf16 if that is int32")
+         Words(kDTypeChoices) + ", of cos, sin and outputs; as --x, bf16 for int32")
       ->option_text("DTYPE");
   choice("--cache", &command->cache, Words(kCacheChoices) + "; contiguous unless given")
       ->option_text("LAYOUT");
   AddInteger(*gen, "--block-size", &command->block_size, 1, 1 << 20,
              "Tokens in a block of a page cache; 128 unless given");
-  choice("--bias", &command->bias,
-         Words(kBiasChoices) + "; with --x int32 f32 if the model has a bias, else none")
-      ->option_text("DTYPE");
+  choice("--bias", &command->bias, Words(kBiasChoices) + "; see below")->option_text("DTYPE");
   gen->add_flag("--offsets", command->offsets, "Quantise K and V with offsets");
   gen->add_flag("--kv-output", command->kv_output, "Ask for k and v as outputs, too");
   AddInteger(*gen, "--seed", &command->seed, 0, std::numeric_limits<int64_t>::max(),

@@ -46,7 +46,7 @@ ExitCode ParseAndExecute(int argc, char** argv) {
   CLI::App app(
       "Dequantise, split, rotate and quantise a packed QKV projection into an int8 KV cache.",
       "ropekv");
-  app.get_formatter()->column_width(26);
+  app.get_formatter()->column_width(32);
   app.set_version_flag("--version", Version());
   app.require_subcommand(1);
   app.footer(

@@ -23,13 +23,13 @@ CLI::Option* AddInteger(CLI::App& app, const std::string& name, int64_t* value, 
 }
 
 void ExecutionOptions::AddTo(CLI::App& app) {
-  app.add_option("--numerics", numerics,
-                 fmt::format("Where values are rounded: {}; the case's own unless given",
-                             Words(kNumericsChoices)))
+  app.add_option(
+         "--numerics", numerics,
+         fmt::format("Rounding: {}; as the case says unless given", Words(kNumericsChoices)))
       ->option_text("NAME");
-  AddInteger(app, "--threads", &threads, 0, 4096, "At most N threads; 0, the default: all");
+  AddInteger(app, "--threads", &threads, 0, 4096, "At most N; 0 or not given: all the machine's");
   app.add_option("--target", target,
-                 "The instruction set, one that `ropekv info` calls usable; the best unless given")
+                 "Instruction set, as `ropekv info` names them; the best unless given")
       ->option_text("NAME");
 }
 

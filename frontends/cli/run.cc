@@ -45,14 +45,15 @@ void AddRun(CLI::App& app) {
       ->required()
       ->option_text("(required)");
   run->add_option("-o,--output", command->output_path,
-                  "Result file: q, k_cache, v_cache, and k and v if the case asks for them")
+                  "Result file: q, k_cache, v_cache; k and v with kv_output")
       ->required()
       ->option_text("FILE (required)");
   command->execution.AddTo(*run);
-  run->add_flag("--strict", command->strict,
-                "Refuse what the NPU refuses: H above 4096 or not a multiple of 64, D not a "
-                "multiple of 16, an offset for only one of K and V");
+  run->add_flag("--strict", command->strict, "Refuse what the NPU refuses (see below)");
   run->footer(
+      "The NPU takes at most 4096 values for a token, in multiples of 64, head sizes that are\n"
+      "multiples of 16, and offsets for both K and V or for neither.\n"
+      "\n"
       "Examples:\n"
       "  ropekv run decode.safetensors -o out.safetensors\n"
       "  ropekv run decode.safetensors -o out.safetensors --numerics ascend --threads 1\n"

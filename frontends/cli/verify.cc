@@ -37,19 +37,25 @@ Totals Sum(const std::vector<Difference>& differences) {
   return totals;
 }
 
+const char* Unit(const Difference& difference) {
+  return difference.tensor.dtype == DType::kI8 ? "step" : "ulp";
+}
+
 std::string LargestText(const Difference& difference) {
   if (difference.nan_mismatches > 0) return "nan";
-  return fmt::format("{} {}", difference.largest, difference.unit());
+  const bool plural = difference.tensor.dtype == DType::kI8 && difference.largest != 1;
+  return fmt::format("{} {}{}", difference.largest, Unit(difference), plural ? "s" : "");
 }
 
 void PrintTable(const Plan& plan, const std::string& against,
                 const std::vector<Difference>& differences, const Totals& totals) {
   fmt::print("{}\n{} against {}\n\n", Describe(plan.spec()), Name(plan.target()), against);
-  fmt::print("{:<8}{:>14}{:>14}{:>12}{:>20}\n", "output", "elements", "mismatches", "fraction",
-             "largest difference");
+  fmt::print("{:<8}{:>13}{:>13}{:>12}{:>11}{:>13}{:>21}\n", "output", "elements", "written",
+             "mismatches", "fraction", "of written", "largest difference");
   for (const Difference& difference : differences) {
-    fmt::print("{:<8}{:>14}{:>14}{:>12.3g}{:>20}\n", difference.name, difference.elements,
-               difference.mismatches, difference.fraction(), LargestText(difference));
+    fmt::print("{:<8}{:>13}{:>13}{:>12}{:>11.3g}{:>13.3g}{:>21}\n", difference.name,
+               difference.elements, difference.written, difference.mismatches,
+               difference.fraction(), difference.fraction_of_written(), LargestText(difference));
   }
   fmt::print("\n");
   for (const Difference& difference : differences) {
@@ -74,11 +80,13 @@ nlohmann::ordered_json ToJson(const Difference& difference) {
       {"dtype", Name(tensor.dtype)},
       {"shape", std::span(tensor.shape).first(tensor.rank)},
       {"elements", difference.elements},
+      {"written", difference.written},
       {"mismatches", difference.mismatches},
       {"nan_mismatches", difference.nan_mismatches},
       {"fraction", difference.fraction()},
+      {"fraction_of_written", difference.fraction_of_written()},
       {"largest_difference", difference.largest},
-      {"unit", difference.unit()},
+      {"unit", Unit(difference)},
       {"first_mismatch", nullptr},
   };
   if (difference.mismatches > 0) {
@@ -89,9 +97,10 @@ nlohmann::ordered_json ToJson(const Difference& difference) {
   return json;
 }
 
+// One line for each member and each output: an indented dump would give each extent a line.
 void PrintJson(const Plan& plan, const std::string& case_path, const std::string& against,
                const std::vector<Difference>& differences, const Totals& totals) {
-  nlohmann::ordered_json json = {
+  const nlohmann::ordered_json summary = {
       {"case", case_path},
       {"against", against},
       {"target", Name(plan.target())},
@@ -100,11 +109,19 @@ void PrintJson(const Plan& plan, const std::string& case_path, const std::string
       {"equal", totals.mismatches == 0},
       {"elements", totals.elements},
       {"mismatches", totals.mismatches},
-      {"outputs", nlohmann::ordered_json::array()},
   };
-  for (const Difference& difference : differences) json["outputs"].push_back(ToJson(difference));
-  // A path need not be UTF-8.
-  fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+  fmt::print("{{\n");
+  for (const auto& [key, value] : summary.items()) {
+    // A path need not be UTF-8.
+    fmt::print("  \"{}\": {},\n", key,
+               value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  }
+  fmt::print("  \"outputs\": [\n");
+  for (const Difference& difference : differences) {
+    fmt::print("    {}{}\n", ToJson(difference).dump(),
+               &difference == &differences.back() ? "" : ",");
+  }
+  fmt::print("  ]\n}}\n");
 }
 
 ExitCode VerifyCommand::Execute() const {
@@ -123,7 +140,7 @@ ExitCode VerifyCommand::Execute() const {
   }
   ThrowIfError(Run(plan, loaded.args(), execution.run_options()));
 
-  const std::vector<Difference> differences = CompareOutputs(plan.spec(), loaded.buffers, expected);
+  const std::vector<Difference> differences = CompareOutputs(loaded, expected);
   const Totals totals = Sum(differences);
   if (totals.elements == 0) {
     throw InputError(case_path, "nothing to verify: every output is empty");
@@ -155,7 +172,7 @@ void AddVerify(CLI::App& app, ExitCode* exit_code) {
   verify->footer(
       "Exit code: 0 if all elements are equal, 1 if not, 2 if the input is bad.\n"
       "Any two NaNs are equal; -0 and +0 are not. The caches are compared whole, the slots\n"
-      "that no token is written to included.\n"
+      "that no token is written to included; a mismatch there is a stray write.\n"
       "\n"
       "Examples:\n"
       "  ropekv verify decode.safetensors\n"
