@@ -117,6 +117,8 @@ void RunTokens(const PlanData& plan, const Args& args, TokenRange range, int num
   const int64_t tokens = range.end - range.begin;
   const int64_t threads = ChooseThreads(plan, tokens, num_threads);
   if (threads == 1) return walk.Run(range.begin, range.end);
+  // oneTBB restores the caller's rounding mode but not its status flags.
+  const DefaultFpEnvironment environment;
   // One contiguous part a thread. As many tasks as threads bound how many run at once, in whatever
   // arena the caller is in.
   oneapi::tbb::parallel_for(

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+// The numeric contract by worked example: expected bits written down by hand, for every target and
+// for the reference, so that the two cannot be wrong together.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <vector>
+
+#include "reference/number_formats.h"
+#include "ropekv/ropekv.h"
+
+namespace ropekv::testing {
+namespace {
+
+constexpr float kInf = INFINITY;
+
+// One token, one q head, one kv head. Channels [0, half) of a head hold `lo`, the rest `hi`. i32 x
+// is 1 throughout unless set, so that weight_scale puts any f32 in.
+struct Token {
+  int64_t head_dim = 2;
+  DType x_dtype = DType::kI32;
+  DType out_dtype = DType::kF16;
+  Numerics numerics = Numerics::kFloat32;
+  float lo = 0, hi = 0;                     // of q, k and v alike
+  float cos_lo = 1, cos_hi = 1, sin_lo = 0, sin_hi = 0;
+  float scale = 1;
+  const float* offset = nullptr;
+  int32_t accumulator = 1;
+  const int32_t* int_bias = nullptr;
+  const float* float_bias = nullptr;
+  const float* activation_scale = nullptr;
+
+  // What the first lanes of both halves became.
+  struct Output {
+    uint16_t q_lo, q_hi, v_lo;
+    int k_lo, k_hi, v_level;
+  };
+
+  Output Run(Target target, bool reference) const {
+    const int64_t half = head_dim / 2;
+    const int64_t hidden = 3 * head_dim;
+    const auto& format = out_dtype == DType::kF16 ? reference::kBinary16 : reference::kBfloat16;
+    const auto two_halves = [&](int64_t count, float first, float second) {
+      std::vector<float> row(static_cast<size_t>(count));
+      for (int64_t i = 0; i < count; ++i) row[i] = i % head_dim < half ? first : second;
+      return row;
+    };
+    const auto encode = [&](const std::vector<float>& row) {
+      std::vector<uint16_t> bits;
+      for (const float value : row) bits.push_back(reference::Encode(format, value));
+      return bits;
+    };
+
+    Spec spec;
+    spec.target = target;
+    spec.numerics = numerics;
+    spec.kv_output = true;
+    spec.size_splits = {head_dim, head_dim, head_dim};
+    spec.x = Dense(x_dtype, {1, hidden});
+    spec.cos = spec.sin = Dense(out_dtype, {1, head_dim});
+    spec.k_cache = spec.v_cache = Dense(DType::kI8, {1, 1, 1, head_dim});
+    spec.indices = Dense(DType::kI32, {1});
+    spec.scale_k = spec.scale_v = spec.offset_k = spec.offset_v = Dense(DType::kF32, {1, head_dim});
+    if (offset == nullptr) spec.offset_k = spec.offset_v = TensorSpec{};
+    spec.weight_scale = Dense(DType::kF32, {hidden});
+    if (activation_scale) spec.activation_scale = Dense(DType::kF32, {1});
+    if (int_bias || float_bias) spec.bias = Dense(int_bias ? DType::kI32 : DType::kF32, {hidden});
+    spec.q = spec.k = spec.v = Dense(out_dtype, {1, 1, head_dim});
+
+    const auto values = two_halves(hidden, lo, hi);
+    const auto x16 = encode(values);
+    const std::vector<int32_t> x32(static_cast<size_t>(hidden), accumulator);
+    const auto cos = encode(two_halves(head_dim, cos_lo, cos_hi));
+    const auto sin = encode(two_halves(head_dim, sin_lo, sin_hi));
+    const std::vector<float> scales(static_cast<size_t>(head_dim), scale);
+    const std::vector<float> offsets(static_cast<size_t>(head_dim), offset ? *offset : 0);
+    const std::vector<int32_t> int_biases(static_cast<size_t>(hidden), int_bias ? *int_bias : 0);
+    const std::vector<float> float_biases(static_cast<size_t>(hidden), float_bias ? *float_bias : 0);
+    const int32_t index = 0;
+    std::vector<uint16_t> q(static_cast<size_t>(head_dim)), k(q.size()), v(q.size());
+    std::vector<int8_t> k_cache(q.size(), 99), v_cache(q.size(), 99);
+
+    Args args;
+    args.x = x_dtype == DType::kI32 ? static_cast<const void*>(x32.data()) : x16.data();
+    args.cos = cos.data();
+    args.sin = sin.data();
+    args.k_cache = k_cache.data();
+    args.v_cache = v_cache.data();
+    args.indices = &index;
+    args.scale_k = args.scale_v = scales.data();
+    args.offset_k = args.offset_v = offsets.data();
+    args.weight_scale = values.data();
+    args.activation_scale = activation_scale;
+    args.bias = int_bias ? static_cast<const void*>(int_biases.data()) : float_biases.data();
+    args.q = q.data();
+    args.k = k.data();
+    args.v = v.data();
+    const Result<Plan> plan = MakePlan(spec);
+    EXPECT_TRUE(plan.ok()) << plan.status().message();
+    const Status status = reference ? RunReference(*plan, args) : ropekv::Run(*plan, args);
+    EXPECT_TRUE(status.ok()) << status.message();
+    EXPECT_EQ(q, k);  // the same values, rotated alike
+    for (int64_t i = 1; i < half; ++i) {
+      EXPECT_EQ(k_cache[i], k_cache[0]);
+      EXPECT_EQ(q[half + i], q[half]);
+    }
+    return {q[0], q[half], v[0], k_cache[0], k_cache[half], v_cache[0]};
+  }
+};
+
+// Checks one expectation for the reference and every target, in vectors and lane by lane.
+void Everywhere(Token token, const std::function<void(const Token::Output&)>& check) {
+  for (const int64_t head_dim : {2, 70}) {
+    token.head_dim = head_dim;
+    SCOPED_TRACE(::testing::Message() << "reference, head_dim " << head_dim);
+    check(token.Run(Target::kBest, true));
+    for (const Target target : UsableTargets()) {
+      SCOPED_TRACE(Name(target));
+      check(token.Run(target, false));
+    }
+  }
+}
+
+TEST(Numbers, OutputsRoundToNearestEven) {
+  const struct {
+    float value;
+    uint16_t f16;
+    uint16_t bf16;
+  } kRows[] = {
+      {0.0f, 0x0000, 0x0000},
+      {-0.0f, 0x8000, 0x8000},
+      {1.0f, 0x3C00, 0x3F80},
+      {-2.5f, 0xC100, 0xC020},
+      {1.0f + 0x1p-11f, 0x3C00, 0x3F80},           // f16: a tie, down to even
+      {1.0f + 3 * 0x1p-11f, 0x3C02, 0x3F80},       // f16: a tie, up to even
+      {1.0f + 0x1p-11f + 0x1p-23f, 0x3C01, 0x3F80},
+      {1.0f + 0x1p-8f, 0x3C04, 0x3F80},            // bf16: a tie, down to even
+      {1.0f + 3 * 0x1p-8f, 0x3C0C, 0x3F82},        // bf16: a tie, up to even
+      {65504.0f, 0x7BFF, 0x4780},
+      {65519.996f, 0x7BFF, 0x4780},
+      {65520.0f, 0x7C00, 0x4780},                  // f16: the tie above the largest number
+      {-1e30f, 0xFC00, 0xF14A},
+      {3.4028235e38f, 0x7C00, 0x7F80},             // bf16: rounds up to inf
+      {kInf, 0x7C00, 0x7F80},
+      {-kInf, 0xFC00, 0xFF80},
+      {0x1p-14f, 0x0400, 0x3880},
+      {0x1p-14f - 0x1p-25f, 0x0400, 0x3880},       // f16: the tie below the smallest normal
+      {0x1p-24f, 0x0001, 0x3380},
+      {0x1p-25f, 0x0000, 0x3300},                  // f16: the tie between 0 and the smallest
+      {0x1.000002p-25f, 0x0001, 0x3300},
+      {3 * 0x1p-25f, 0x0002, 0x33C0},
+      {-0x1p-26f, 0x8000, 0xB280},
+      {0x1p-133f, 0x0000, 0x0001},                 // bf16: subnormal
+      {0x1p-134f, 0x0000, 0x0000},
+      {0x1.8p-133f, 0x0000, 0x0002},
+  };
+  for (const auto& row : kRows) {
+    SCOPED_TRACE(row.value);
+    for (const DType dtype : {DType::kF16, DType::kBF16}) {
+      const uint16_t expected = dtype == DType::kF16 ? row.f16 : row.bf16;
+      Everywhere({.out_dtype = dtype, .lo = row.value}, [&](const Token::Output& out) {
+        EXPECT_EQ(out.v_lo, expected);
+        // 0 * x and sums with it are exact, but an infinite x gives 0 * inf = NaN, and -0 + 0 = 0.
+        if (std::isfinite(row.value) && row.value != 0) {
+          EXPECT_EQ(out.q_lo, expected);
+        }
+      });
+    }
+  }
+}
+
+TEST(Numbers, NaNStaysNaN) {
+  for (const uint32_t bits : {0x7F800001u, 0x7FFFFFFFu, 0xFFFFFFFFu, 0x7FC00000u, 0xFF80FFFFu}) {
+    float value;
+    std::memcpy(&value, &bits, sizeof(value));
+    Everywhere({.out_dtype = DType::kF16, .lo = value}, [](const Token::Output& out) {
+      EXPECT_GT(out.v_lo & 0x7FFF, 0x7C00);
+      EXPECT_EQ(out.v_level, 0);
+      EXPECT_EQ(out.k_lo, 0);
+    });
+    Everywhere({.out_dtype = DType::kBF16, .lo = value}, [](const Token::Output& out) {
+      EXPECT_GT(out.v_lo & 0x7FFF, 0x7F80);
+      EXPECT_EQ(out.v_level, 0);
+    });
+  }
+}
+
+TEST(Numbers, Quantise) {
+  const float minus_200 = -200;
+  const float half = 0.5f;
+  const float huge = 3e38f;
+  const struct {
+    float value;
+    float scale;
+    const float* offset;
+    int level;
+  } kRows[] = {
+      {0.5f, 1, nullptr, 0},          {1.5f, 1, nullptr, 2},   {2.5f, 1, nullptr, 2},
+      {-0.5f, 1, nullptr, 0},         {-1.5f, 1, nullptr, -2}, {-2.5f, 1, nullptr, -2},
+      {0.49999997f, 1, nullptr, 0},   {-0.49999997f, 1, nullptr, 0},
+      {0.50000006f, 1, nullptr, 1},   {126.5f, 1, nullptr, 126}, {127.5f, 1, nullptr, 127},
+      {-127.5f, 1, nullptr, -128},    {-128.5f, 1, nullptr, -128}, {-129, 1, nullptr, -128},
+      {3e9f, 1, nullptr, 127},        {-3e9f, 1, nullptr, -128},
+      {kInf, 1, nullptr, 127},        {-kInf, 1, nullptr, -128},
+      {1, 0.0f, nullptr, 127},        {-1, 0.0f, nullptr, -128}, {1, -0.0f, nullptr, -128},
+      {0, 0.0f, nullptr, 0},          {kInf, kInf, nullptr, 0},  {5, kInf, nullptr, 0},
+      {1, 1e-42f, nullptr, 127},      // a subnormal scale is not 0, nor is its quotient NaN
+      {1e-42f, 1e-42f, nullptr, 1},   {3e-42f, 2e-42f, nullptr, 2},
+      {100, -1, nullptr, -100},       {210, 1, &minus_200, 10},
+      {1, 2, &half, 1},               // 0.5 + 0.5; rounding before the offset would give 0 or 1
+      {2, 1, &huge, 127},             {-kInf, 1, &huge, -128},
+      // 0.7f / 0.1f is 7 - 4e-7 exactly and 7 rounded; 0.7f * (1 / 0.1f) is the float above or below.
+      {3.5f * 0.1f, 0.1f, nullptr, 4},
+  };
+  for (const auto& row : kRows) {
+    SCOPED_TRACE(::testing::Message() << row.value << " / " << row.scale);
+    Everywhere({.lo = row.value, .scale = row.scale, .offset = row.offset},
+               [&](const Token::Output& out) { EXPECT_EQ(out.v_level, row.level); });
+  }
+}
+
+TEST(Numbers, Rotation) {
+  // The halves of cos and sin are independent: 3*0.5 - 4*2 and 4*0.25 + 3*1.
+  Everywhere({.lo = 3, .hi = 4, .cos_lo = 0.5, .cos_hi = 0.25, .sin_lo = 2, .sin_hi = 1},
+             [](const Token::Output& out) {
+               EXPECT_EQ(out.q_lo, 0xC680);  // -6.5
+               EXPECT_EQ(out.q_hi, 0x4400);  // 4
+               EXPECT_EQ(out.k_lo, -6);      // -6.5, a tie
+               EXPECT_EQ(out.k_hi, 4);
+               EXPECT_EQ(out.v_level, 3);    // not rotated
+             });
+}
+
+TEST(Numbers, RotationIsNotFused) {
+  // (1 + 2^-14) * (1 + 2^-10) rounds to 1 + 2^-10 + 2^-14, which the second product equals; an FMA
+  // would keep the 2^-24 between them.
+  Everywhere({.lo = 1 + 0x1p-14f, .hi = 1 + 0x1p-10f + 0x1p-14f, .cos_lo = 1 + 0x1p-10f, .sin_lo = 1},
+             [](const Token::Output& out) { EXPECT_EQ(out.q_lo, 0x0000); });
+}
+
+TEST(Numbers, DequantiseOrder) {
+  const int32_t one = 1;
+  // The int32 bias wraps before conversion.
+  Everywhere({.lo = 0x1p-31f, .accumulator = INT32_MAX, .int_bias = &one},
+             [](const Token::Output& out) { EXPECT_EQ(out.v_lo, 0xBC00); });
+  // 2^24 + 1 is not an f32: the sum must be made in int32.
+  const int32_t minus_2_24 = -(1 << 24);
+  Everywhere({.lo = 1, .accumulator = (1 << 24) + 1, .int_bias = &minus_2_24},
+             [](const Token::Output& out) { EXPECT_EQ(out.v_lo, 0x3C00); });
+  // weight_scale first: 4 * 2^127 is already inf.
+  const float small = 0x1p-100f;
+  Everywhere({.lo = 0x1p127f, .accumulator = 4, .activation_scale = &small},
+             [](const Token::Output& out) { EXPECT_EQ(out.v_lo, 0x7C00); });
+  // A float bias comes last, unscaled: 6 * 0.5 * 0.25 + 10.
+  const float quarter = 0.25f;
+  const float ten = 10;
+  Everywhere({.lo = 0.5f, .accumulator = 6, .float_bias = &ten, .activation_scale = &quarter},
+             [](const Token::Output& out) {
+               EXPECT_EQ(out.v_lo, 0x4960);  // 10.75
+               EXPECT_EQ(out.v_level, 11);
+             });
+}
+
+TEST(Numbers, CachesAreMadeFromUnroundedValues) {
+  // 2.505 is 2.5 in bf16, a tie that would go down.
+  Everywhere({.out_dtype = DType::kBF16, .lo = 2.505f}, [](const Token::Output& out) {
+    EXPECT_EQ(out.q_lo, 0x4020);
+    EXPECT_EQ(out.k_lo, 3);
+    EXPECT_EQ(out.v_level, 3);
+  });
+}
+
+TEST(Numbers, Ascend) {
+  // (1 + 2^-10)^2 is 1 + 2^-9 + 2^-20, in f16 1 + 2^-9. Over twice that: more than a tie, or a tie.
+  const Token f16 = {.x_dtype = DType::kF16, .lo = 1 + 0x1p-10f, .cos_lo = 1 + 0x1p-10f,
+                     .scale = 2 * (1 + 0x1p-9f)};
+  Everywhere(f16, [](const Token::Output& out) { EXPECT_EQ(out.k_lo, 1); });
+  Token ascend = f16;
+  ascend.numerics = Numerics::kAscend;
+  Everywhere(ascend, [](const Token::Output& out) { EXPECT_EQ(out.k_lo, 0); });
+
+  // From i32, k is rounded to f16 before the rotation and v is not: 2.0005 is 2 in f16.
+  const Token i32 = {.numerics = Numerics::kAscend, .lo = 2.0005f, .scale = 4};
+  Everywhere(i32, [](const Token::Output& out) {
+    EXPECT_EQ(out.k_lo, 0);
+    EXPECT_EQ(out.v_level, 1);
+  });
+
+  // Each product is rounded, and overflows, on its own: 60000 * 2 - 60000 * 1.5.
+  Token overflow = {.x_dtype = DType::kF16, .lo = 60000, .hi = 60000, .cos_lo = 2, .sin_lo = 1.5};
+  Everywhere(overflow, [](const Token::Output& out) { EXPECT_EQ(out.q_lo, 0x7753); });  // 30000
+  overflow.numerics = Numerics::kAscend;
+  Everywhere(overflow, [](const Token::Output& out) {
+    EXPECT_GT(out.q_lo & 0x7FFF, 0x7C00);  // inf - inf
+    EXPECT_EQ(out.k_lo, 0);
+  });
+
+  // With bf16 tables the two are one.
+  for (const Numerics numerics : {Numerics::kFloat32, Numerics::kAscend}) {
+    Everywhere({.out_dtype = DType::kBF16, .numerics = numerics, .lo = 2.0005f, .scale = 4},
+               [](const Token::Output& out) { EXPECT_EQ(out.k_lo, 1); });
+  }
+}
+
+}  // namespace
+}  // namespace ropekv::testing

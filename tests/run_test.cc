@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a call behaves: slices, threads, the caller's floating-point environment, memory.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cfenv>
+#include <cstdlib>
+#include <new>
+#include <thread>
+
+#include "support/problem.h"
+#include "support/simple_case.h"
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+namespace {
+std::atomic<int64_t> allocations{0};
+}  // namespace
+
+// Counts what the library allocates: its calls to operator new end up here.
+void* operator new(size_t size) {
+  ++allocations;
+  if (void* memory = std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+
+namespace ropekv::testing {
+namespace {
+
+Problem SampleProblem(const Variant& variant, Flavour flavour, uint64_t seed, int64_t max_tokens) {
+  Rng rng(seed);
+  return Problem(SampleSpec(rng, variant, {.max_tokens = max_tokens}), flavour, seed);
+}
+
+TEST(Slices, EqualTheWhole) {
+  int cut = 0;
+  for (const Variant& variant : AllVariants()) {
+    for (uint64_t seed = 0; seed < 20; ++seed) {
+      Problem problem = SampleProblem(variant, Flavour::kPlain, seed, 200);
+      const Plan plan = MakePlan(problem.spec()).value();
+      ASSERT_TRUE(RunReference(plan, problem.expected()).ok());
+      Rng rng(seed);
+      for (int64_t begin = 0; begin < plan.num_tokens();) {
+        const int64_t end = std::min(plan.num_tokens(), begin + rng.Int(0, 90));
+        ASSERT_TRUE(ropekv::Run(plan, problem.actual(),
+                                {.num_threads = 1, .token_begin = begin, .token_end = end}).ok());
+        begin = end;
+        ++cut;
+      }
+      ASSERT_EQ(problem.Compare(), "") << variant.name << " seed " << seed;
+    }
+  }
+  EXPECT_GT(cut, 200);
+}
+
+// A slice leaves the other tokens' bytes alone.
+TEST(Slices, StayInside) {
+  Problem problem = SampleProblem(AllVariants()[0], Flavour::kPlain, 3, 100);
+  const Plan plan = MakePlan(problem.spec()).value();
+  ASSERT_GT(plan.num_tokens(), 4);
+  const RunOptions middle = {.token_begin = 1, .token_end = plan.num_tokens() - 1};
+  EXPECT_EQ(RunAndCompare(problem, plan, middle), "");
+  const RunOptions nothing = {.token_begin = 2, .token_end = 2};
+  problem.ResetActual();
+  EXPECT_TRUE(ropekv::Run(plan, problem.actual(), nothing).ok());
+  EXPECT_EQ(problem.CompareUntouched(), "");
+}
+
+TEST(Threads, ManyCallersOnOnePlan) {
+  for (const Variant& variant : AllVariants()) {
+    Rng rng(11);
+    const Spec spec = SampleSpec(rng, variant, {.max_tokens = 300});
+    const Plan plan = MakePlan(spec).value();
+    std::atomic<int> compared{0};
+    std::vector<std::thread> callers;
+    for (uint64_t caller = 0; caller < 8; ++caller) {
+      callers.emplace_back([&, caller] {
+        Problem problem(spec, Flavour::kPlain, caller);
+        for (int round = 0; round < 3; ++round) {
+          const RunOptions options = {.num_threads = static_cast<int>(caller % 4)};
+          const std::string difference = RunAndCompare(problem, plan, options);
+          EXPECT_EQ(difference, "");
+          ++compared;
+        }
+      });
+    }
+    for (std::thread& caller : callers) caller.join();
+    EXPECT_EQ(compared, 24);
+  }
+}
+
+// Disjoint slices of one call, each in a thread of the caller's.
+TEST(Threads, SlicesInParallel) {
+  Problem problem = SampleProblem(AllVariants()[1], Flavour::kPlain, 5, 2000);
+  const Plan plan = MakePlan(problem.spec()).value();
+  ASSERT_GT(plan.num_tokens(), 100);
+  ASSERT_TRUE(RunReference(plan, problem.expected()).ok());
+  const Args args = problem.actual();
+  ASSERT_TRUE(CheckArgs(plan, args).ok());
+  std::vector<std::thread> workers;
+  for (int64_t part = 0; part < 6; ++part) {
+    workers.emplace_back([&, part] {
+      EXPECT_TRUE(ropekv::Run(plan, args,
+                              {.num_threads = 1,
+                               .token_begin = plan.num_tokens() * part / 6,
+                               .token_end = plan.num_tokens() * (part + 1) / 6}).ok());
+    });
+  }
+  for (std::thread& worker : workers) worker.join();
+  EXPECT_EQ(problem.Compare(), "");
+}
+
+// Whatever the caller has set, the bytes are the same and the setting survives.
+TEST(FloatingPointEnvironment, NeitherMattersNorChanges) {
+  for (const int mode : {FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO}) {
+    for (const Flavour flavour : kFlavours) {
+      for (const Variant& variant : AllVariants()) {
+        Problem problem = SampleProblem(variant, flavour, 21, 300);
+        const Plan plan = MakePlan(problem.spec()).value();
+        ASSERT_GT(plan.num_tokens(), 0);
+        ASSERT_TRUE(RunReference(plan, problem.expected()).ok());
+        for (const int threads : {1, 3}) {
+          problem.ResetActual();
+          std::fenv_t before;
+          std::fegetenv(&before);
+          std::fesetround(mode);
+#if defined(__x86_64__)
+          _mm_setcsr(_mm_getcsr() | 0x8040);  // flush to zero, denormals are zero
+          const unsigned expected = _mm_getcsr();
+#endif
+          const bool ok = ropekv::Run(plan, problem.actual(), {.num_threads = threads}).ok();
+          const int mode_after = std::fegetround();
+#if defined(__x86_64__)
+          const unsigned found = _mm_getcsr();
+#endif
+          std::fesetenv(&before);
+          ASSERT_TRUE(ok);
+          EXPECT_EQ(mode_after, mode);
+#if defined(__x86_64__)
+          EXPECT_EQ(found, expected);
+#endif
+          EXPECT_EQ(problem.Compare(), "") << variant.name << " " << Name(flavour);
+        }
+      }
+    }
+  }
+}
+
+TEST(Memory, RunAllocatesNothing) {
+  for (const int64_t tokens : {1, 64, 5000, 20000}) {
+    Spec spec = SimpleSpec(CacheLayout::kPaged);
+    spec.x = Dense(DType::kI32, {tokens, 1, 64});
+    spec.cos = spec.sin = Dense(DType::kF16, {tokens, 1, 1, 16});
+    spec.k_cache = spec.v_cache = Dense(DType::kI8, {tokens, 1, 1, 16});
+    spec.indices = Dense(DType::kI32, {tokens});
+    spec.activation_scale = Dense(DType::kF32, {tokens});
+    spec.q = Dense(DType::kF16, {tokens, 1, 2, 16});
+    spec.k = spec.v = Dense(DType::kF16, {tokens, 1, 1, 16});
+    Problem problem(spec, Flavour::kPlain, 1);
+    const Plan plan = MakePlan(spec).value();
+    const Args args = problem.actual();
+    const int64_t before = allocations;
+    const bool ok = ropekv::Run(plan, args, {.num_threads = 1}).ok();
+    const int64_t after = allocations;
+    EXPECT_TRUE(ok);
+    EXPECT_EQ(after, before) << tokens << " tokens";
+  }
+  EXPECT_GT(allocations, 0);  // the counter counts
+}
+
+TEST(Plan, KeepsTheSpec) {
+  const Spec spec = SimpleSpec(CacheLayout::kPaged);
+  const Plan plan = MakePlan(spec).value();
+  const Plan copy = plan;
+  EXPECT_EQ(copy.spec().size_splits, spec.size_splits);
+  EXPECT_EQ(copy.num_tokens(), 6);
+  EXPECT_NE(copy.target(), Target::kBest);
+}
+
+}  // namespace
+}  // namespace ropekv::testing
