@@ -52,7 +52,7 @@ struct FormatF16 {
   }
 
   template <class DF>
-  static HWY_INLINE Bits16<DF> FromF32([[maybe_unused]] DF df, Float32<DF> value) {
+  static HWY_INLINE Bits16<DF> FromF32(DF df, Float32<DF> value) {
     const hn::Rebind<uint16_t, DF> du16;
     if constexpr (kHasF16Conversion) {
       return hn::BitCast(du16, hn::DemoteTo(hn::Rebind<hwy::float16_t, DF>(), value));
@@ -87,17 +87,46 @@ struct FormatBF16 {
   }
 
   template <class DF>
-  static HWY_INLINE Bits16<DF> FromF32([[maybe_unused]] DF df, Float32<DF> value) {
+  static HWY_INLINE Bits16<DF> FromF32(DF df, Float32<DF> value) {
+    return Narrow(df, Round(df, value));
+  }
+
+  // The bits in the upper half of a 32-bit lane.
+  template <class DF>
+  static HWY_INLINE hn::Vec<hn::RebindToUnsigned<DF>> Round(DF df, Float32<DF> value) {
     const hn::RebindToUnsigned<DF> du;
-    const hn::RebindToSigned<DF> di;
+    // Rounding could carry a NaN's payload away and leave inf or a number.
+    const auto quiet = hn::Or(hn::BitCast(du, value), hn::Set(du, 0x00400000u));
+    const auto is_nan = hn::RebindMask(du, hn::IsNaN(value));
+    return hn::IfThenElse(is_nan, quiet, RoundNumber(df, value));
+  }
+
+ protected:
+  template <class DF>
+  static HWY_INLINE hn::Vec<hn::RebindToUnsigned<DF>> RoundNumber(DF, Float32<DF> value) {
+    const hn::RebindToUnsigned<DF> du;
     const auto bits = hn::BitCast(du, value);
     const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
-    const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFFu)));
-    // Rounding could carry a NaN's payload away and leave inf.
-    const auto quiet = hn::Or(bits, hn::Set(du, 0x00400000u));
-    const auto is_nan = hn::RebindMask(du, hn::IsNaN(value));
-    const auto result = hn::ShiftRight<16>(hn::IfThenElse(is_nan, quiet, rounded));
-    return hn::DemoteTo(hn::Rebind<uint16_t, DF>(), hn::BitCast(di, result));
+    return hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFFu)));
+  }
+
+  template <class DF>
+  static HWY_INLINE Bits16<DF> Narrow(DF, hn::Vec<hn::RebindToUnsigned<DF>> rounded) {
+    const hn::RebindToSigned<DF> di;
+    return hn::DemoteTo(hn::Rebind<uint16_t, DF>(), hn::BitCast(di, hn::ShiftRight<16>(rounded)));
+  }
+};
+
+// For values computed from bf16 operands alone: their NaNs end in 16 zero bits, inherited or made by
+// the processor, which rounding leaves alone.
+struct FormatBF16OfBF16 : FormatBF16 {
+  template <class DF>
+  static HWY_INLINE Bits16<DF> FromF32(DF df, Float32<DF> value) {
+    return Narrow(df, RoundNumber(df, value));
+  }
+  template <class DF>
+  static HWY_INLINE hn::Vec<hn::RebindToUnsigned<DF>> Round(DF df, Float32<DF> value) {
+    return RoundNumber(df, value);
   }
 };
 
@@ -107,6 +136,12 @@ template <>
 struct FormatOf<DType::kF16> : FormatF16 {};
 template <>
 struct FormatOf<DType::kBF16> : FormatBF16 {};
+
+// The format of outputs made from x of dtype `source`.
+template <DType source, DType output>
+struct OutputFormat : FormatOf<output> {};
+template <>
+struct OutputFormat<DType::kBF16, DType::kBF16> : FormatBF16OfBF16 {};
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -46,8 +46,11 @@ struct RowCall {
 
 using RowFn = void (*)(const RowCall&);
 
+// The shortest half head that dense kernels take: one step of two 4-lane vectors.
+inline constexpr int64_t kMinHalfHead = 8;
+
 // The kernel for one variant, or null if the target or the variant is not built. `dense` kernels
-// need every lane_stride to be 1.
+// need every lane_stride to be 1 and head_dim >= 2 * kMinHalfHead.
 RowFn FindRows(Target target, DType source, DType output, Numerics numerics, bool dense);
 
 }  // namespace ropekv::internal

@@ -8,94 +8,129 @@
 #endif
 
 #include "hwy/highway.h"
-#include "kernels/access-inl.h"
 #include "kernels/formats-inl.h"
+#include "kernels/lanes-inl.h"
 #include "kernels/row.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
+// The lanes of one token and head.
 template <class T>
-const T* At(const RowInput& input, int64_t token, int64_t head) {
-  return static_cast<const T*>(input.data) + token * input.token_stride + head * input.head_stride;
+Row<const T> RowOf(const RowInput& input, int64_t token, int64_t head) {
+  if (input.data == nullptr) return {nullptr, 0};
+  return {static_cast<const T*>(input.data) + token * input.token_stride + head * input.head_stride,
+          input.lane_stride};
 }
 template <class T>
-T* At(const RowOutput& output, int64_t token, int64_t head) {
-  return static_cast<T*>(output.data) + token * output.token_stride + head * output.head_stride;
+Row<T> RowOf(const RowOutput& output, int64_t token, int64_t head) {
+  if (output.data == nullptr) return {nullptr, 0};
+  return {static_cast<T*>(output.data) + token * output.token_stride + head * output.head_stride,
+          output.lane_stride};
+}
+
+// The same row from `lane` on.
+template <class T>
+HWY_INLINE Row<T> From(Row<T> row, int64_t lane) {
+  return {row.data + lane * row.stride, row.stride};
 }
 
 // 16-bit x: widened, nothing else.
-template <DType dtype, class Access>
+template <DType dtype, class Lanes>
 class Source {
  public:
-  static constexpr DType kDType = dtype;
+  Source(const RowCall& call, int64_t token) : x_(RowOf<uint16_t>(call.x, token, 0)) {}
 
-  Source(const RowCall& call, int64_t token)
-      : x_(At<uint16_t>(call.x, token, 0)), stride_(call.x.lane_stride) {}
+  // Channels [first, first + n).
+  Source Channels(int64_t first) const {
+    Source source = *this;
+    source.x_ = From(x_, first);
+    return source;
+  }
 
   template <class DF>
-  HWY_INLINE Float32<DF> Load(DF df, int64_t channel) const {
-    const hn::Rebind<uint16_t, DF> du16;
-    return FormatOf<dtype>::ToF32(df, Access::Load(du16, x_, channel, stride_));
+  HWY_INLINE void Load(DF df, int64_t lane, int64_t n, Float32<DF>& a, Float32<DF>& b) const {
+    Lanes::template LoadHalf<FormatOf<dtype>>(df, x_, lane, n, a, b);
   }
 
  private:
-  const uint16_t* x_;
-  int64_t stride_;
+  Row<const uint16_t> x_;
 };
 
 // i32 accumulators: float(x + int_bias) * weight_scale * activation_scale + bias, in this order.
-template <class Access>
-class Source<DType::kI32, Access> {
+template <class Lanes>
+class Source<DType::kI32, Lanes> {
  public:
-  static constexpr DType kDType = DType::kI32;
-
   Source(const RowCall& call, int64_t token)
-      : x_(At<int32_t>(call.x, token, 0)),
+      : x_(RowOf<int32_t>(call.x, token, 0)),
+        weight_scale_(RowOf<float>(call.weight_scale, 0, 0)),
         // A product with 1.0f is exact, so an absent scale costs no branch.
-        activation_scale_(call.activation_scale.data ? *At<float>(call.activation_scale, token, 0)
-                                                     : 1.0f),
-        call_(call) {}
+        activation_scale_(call.activation_scale.data
+                              ? *RowOf<float>(call.activation_scale, token, 0).data
+                              : 1.0f),
+        bias_(call.bias.data),
+        bias_stride_(call.bias.lane_stride),
+        bias_dtype_(call.bias_dtype) {}
+
+  Source Channels(int64_t first) const {
+    Source source = *this;
+    source.x_ = From(x_, first);
+    source.weight_scale_ = From(weight_scale_, first);
+    source.bias_ = static_cast<const char*>(bias_) + first * bias_stride_ * ElementBytes(bias_dtype_);
+    return source;
+  }
 
   template <class DF>
-  HWY_INLINE Float32<DF> Load(DF df, int64_t channel) const {
-    const hn::RebindToSigned<DF> di;
-    const hn::RebindToUnsigned<DF> du;
-    auto sum = Access::Load(di, x_, channel, call_.x.lane_stride);
-    if (call_.bias_dtype == DType::kI32) {
-      // Added as unsigned: the contract wraps.
-      sum = hn::BitCast(di, hn::Add(hn::BitCast(du, sum), LoadBias<uint32_t>(du, channel)));
-    }
-    auto value = hn::ConvertTo(df, sum);
-    value = hn::Mul(value, Access::Load(df, static_cast<const float*>(call_.weight_scale.data),
-                                        channel, call_.weight_scale.lane_stride));
-    value = hn::Mul(value, hn::Set(df, activation_scale_));
-    return AddFloatBias(df, value, channel);
+  HWY_INLINE void Load(DF df, int64_t lane, int64_t n, Float32<DF>& a, Float32<DF>& b) const {
+    hn::Vec<hn::RebindToSigned<DF>> sum_a, sum_b;
+    Lanes::Load(df, x_, lane, n, sum_a, sum_b);
+    if (bias_dtype_ == DType::kI32) AddIntBias(df, lane, n, sum_a, sum_b);
+    Float32<DF> scale_a, scale_b;
+    Lanes::Load(df, weight_scale_, lane, n, scale_a, scale_b);
+    const auto activation_scale = hn::Set(df, activation_scale_);
+    a = hn::Mul(hn::Mul(hn::ConvertTo(df, sum_a), scale_a), activation_scale);
+    b = hn::Mul(hn::Mul(hn::ConvertTo(df, sum_b), scale_b), activation_scale);
+    if (bias_dtype_ != DType::kNone && bias_dtype_ != DType::kI32) AddFloatBias(df, lane, n, a, b);
   }
 
  private:
-  template <class T, class D>
-  HWY_INLINE hn::Vec<D> LoadBias(D d, int64_t channel) const {
-    return Access::Load(d, static_cast<const T*>(call_.bias.data), channel,
-                        call_.bias.lane_stride);
+  template <class T>
+  Row<const T> Bias() const {
+    return {static_cast<const T*>(bias_), bias_stride_};
+  }
+
+  template <class DF, class V>
+  HWY_INLINE void AddIntBias(DF df, int64_t lane, int64_t n, V& a, V& b) const {
+    // Added as unsigned: the contract wraps.
+    const hn::RebindToUnsigned<DF> du;
+    const hn::RebindToSigned<DF> di;
+    hn::Vec<decltype(du)> bias_a, bias_b;
+    Lanes::Load(df, Bias<uint32_t>(), lane, n, bias_a, bias_b);
+    a = hn::BitCast(di, hn::Add(hn::BitCast(du, a), bias_a));
+    b = hn::BitCast(di, hn::Add(hn::BitCast(du, b), bias_b));
   }
 
   template <class DF>
-  HWY_INLINE Float32<DF> AddFloatBias(DF df, Float32<DF> value, int64_t channel) const {
-    const hn::Rebind<uint16_t, DF> du16;
-    switch (call_.bias_dtype) {
-      case DType::kF32: return hn::Add(value, LoadBias<float>(df, channel));
-      case DType::kF16:
-        return hn::Add(value, FormatF16::ToF32(df, LoadBias<uint16_t>(du16, channel)));
-      case DType::kBF16:
-        return hn::Add(value, FormatBF16::ToF32(df, LoadBias<uint16_t>(du16, channel)));
-      default: return value;
+  HWY_INLINE void AddFloatBias(DF df, int64_t lane, int64_t n, Float32<DF>& a,
+                               Float32<DF>& b) const {
+    Float32<DF> bias_a, bias_b;
+    if (bias_dtype_ == DType::kF32) {
+      Lanes::Load(df, Bias<float>(), lane, n, bias_a, bias_b);
+    } else if (bias_dtype_ == DType::kF16) {
+      Lanes::template LoadHalf<FormatF16>(df, Bias<uint16_t>(), lane, n, bias_a, bias_b);
+    } else {
+      Lanes::template LoadHalf<FormatBF16>(df, Bias<uint16_t>(), lane, n, bias_a, bias_b);
     }
+    a = hn::Add(a, bias_a);
+    b = hn::Add(b, bias_b);
   }
 
-  const int32_t* x_;
+  Row<const int32_t> x_;
+  Row<const float> weight_scale_;
   float activation_scale_;
-  const RowCall& call_;
+  const void* bias_;
+  int64_t bias_stride_;
+  DType bias_dtype_;
 };
 
 }  // namespace ropekv::internal::HWY_NAMESPACE

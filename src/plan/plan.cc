@@ -122,6 +122,7 @@ void LayOutParameters(PlanData& plan) {
 }
 
 bool LanesAreDense(const PlanData& plan) {
+  if (plan.sizes.head_dim < 2 * kMinHalfHead) return false;
   for (const TensorField& field : kTensorFields) {
     if (field.id == TensorId::kIndices || !(plan.effective.*field.spec).present()) continue;
     if (AxesOf(plan, field.id).lane != 1) return false;

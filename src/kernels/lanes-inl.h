@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+// How lanes are read and written: a step is two vectors of f32, `a` and `b`, of consecutive channels.
+//
+//   DenseLanes    a = 0 1 2 3, b = 4 5 6 7      contiguous memory
+//   EvenOddLanes  a = 0 2 4 6, b = 1 3 5 7      contiguous; bf16 in and out without any shuffle
+//   StridedLanes  as DenseLanes                 any stride, and heads shorter than a step
+//
+// Steps of two vectors rather than one, because processors store as many vectors as numbers a cycle:
+// halving the stores was worth a third of the time of f16 (docs/performance.md).
+#if defined(ROPEKV_KERNELS_LANES_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ROPEKV_KERNELS_LANES_INL_H_
+#undef ROPEKV_KERNELS_LANES_INL_H_
+#else
+#define ROPEKV_KERNELS_LANES_INL_H_
+#endif
+
+#include <algorithm>
+
+#include "hwy/highway.h"
+#include "kernels/formats-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ropekv::internal::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// At most 512-bit vectors of f32. Longer SVE vectors are capped, because heads are short.
+inline constexpr int64_t kMaxLanes = 16;
+
+// A row of n lanes in memory.
+template <class T>
+struct Row {
+  T* data;  // null: absent
+  int64_t stride;
+};
+
+struct DenseLanes {
+  static constexpr bool kPullsBack = true;
+
+  template <class DF, class T, class V = hn::Vec<hn::Rebind<T, DF>>>
+  static HWY_INLINE void Load(DF, Row<const T> row, int64_t lane, int64_t, V& a, V& b) {
+    const hn::Rebind<T, DF> d;
+    a = hn::LoadU(d, row.data + lane);
+    b = hn::LoadU(d, row.data + lane + hn::Lanes(d));
+  }
+
+  // Widened from a 16-bit format.
+  template <class Format, class DF>
+  static HWY_INLINE void LoadHalf(DF df, Row<const uint16_t> row, int64_t lane, int64_t n,
+                                  Float32<DF>& a, Float32<DF>& b) {
+    Bits16<DF> bits_a, bits_b;
+    Load(df, row, lane, n, bits_a, bits_b);
+    a = Format::ToF32(df, bits_a);
+    b = Format::ToF32(df, bits_b);
+  }
+
+  template <class Format, class DF>
+  static HWY_INLINE void StoreHalf(DF df, Float32<DF> a, Float32<DF> b, Row<uint16_t> row,
+                                   int64_t lane, int64_t) {
+    StoreBoth(Format::FromF32(df, a), Format::FromF32(df, b), hn::Rebind<uint16_t, DF>(),
+              row.data + lane);
+  }
+
+  // Of 2^23 * 1.5 + level, as bits; levels are in [-128, 127].
+  template <class DF>
+  static HWY_INLINE void StoreLevels(DF, hn::Vec<hn::RebindToSigned<DF>> a,
+                                     hn::Vec<hn::RebindToSigned<DF>> b, Row<int8_t> row,
+                                     int64_t lane, int64_t) {
+    const hn::Rebind<int8_t, DF> d;
+    const auto magic = hn::Set(hn::RebindToSigned<DF>(), 0x4B400000);
+    StoreBoth(hn::DemoteTo(d, hn::Sub(a, magic)), hn::DemoteTo(d, hn::Sub(b, magic)), d,
+              row.data + lane);
+  }
+
+ private:
+  template <class D, class T = hn::TFromD<D>>
+  static HWY_INLINE void StoreBoth(hn::Vec<D> a, hn::Vec<D> b, D d, T* data) {
+#if HWY_TARGET == HWY_SCALAR
+    hn::StoreU(a, d, data);
+    hn::StoreU(b, d, data + 1);
+#else
+    const hn::Twice<D> both;
+    hn::StoreU(hn::Combine(both, b, a), both, data);
+#endif
+  }
+};
+
+#if HWY_TARGET == HWY_SCALAR
+using EvenOddLanes = DenseLanes;
+#else
+// For bf16, whose bits are the upper half of an f32's: a 32-bit lane of two bf16 is widened by a
+// shift for the even and a mask for the odd one, and put together again by a shift and a blend.
+struct EvenOddLanes {
+  static constexpr bool kPullsBack = true;
+
+  template <class DF>
+  static HWY_INLINE void Load(DF df, Row<const float> row, int64_t lane, int64_t, Float32<DF>& a,
+                              Float32<DF>& b) {
+    hn::LoadInterleaved2(df, row.data + lane, a, b);
+  }
+
+  template <class Format, class DF>
+  static HWY_INLINE void LoadHalf(DF df, Row<const uint16_t> row, int64_t lane, int64_t,
+                                  Float32<DF>& a, Float32<DF>& b) {
+    const hn::RebindToUnsigned<DF> du;
+    const hn::Repartition<uint16_t, DF> du16;
+    const auto both = hn::BitCast(du, hn::LoadU(du16, row.data + lane));
+    a = hn::BitCast(df, hn::ShiftLeft<16>(both));
+    b = hn::BitCast(df, hn::And(both, hn::Set(du, 0xFFFF0000u)));
+  }
+
+  template <class Format, class DF>
+  static HWY_INLINE void StoreHalf(DF df, Float32<DF> a, Float32<DF> b, Row<uint16_t> row,
+                                   int64_t lane, int64_t) {
+    const hn::Repartition<uint16_t, DF> du16;
+    const auto even = hn::BitCast(du16, hn::ShiftRight<16>(Format::Round(df, a)));
+    const auto odd = hn::BitCast(du16, Format::Round(df, b));
+    hn::StoreU(hn::OddEven(odd, even), du16, row.data + lane);
+  }
+
+  template <class DF>
+  static HWY_INLINE void StoreLevels(DF, hn::Vec<hn::RebindToSigned<DF>> a,
+                                     hn::Vec<hn::RebindToSigned<DF>> b, Row<int8_t> row,
+                                     int64_t lane, int64_t) {
+    // The low 16 bits of 1.5 * 2^23 + level are the level.
+    const hn::Repartition<int16_t, DF> di16;
+    const auto both = hn::OddEven(hn::BitCast(di16, hn::ShiftLeft<16>(b)), hn::BitCast(di16, a));
+    const hn::Rebind<int8_t, decltype(di16)> di8;
+    hn::StoreU(hn::DemoteTo(di8, both), di8, row.data + lane);
+  }
+};
+#endif
+
+// Goes through small buffers, so that every rule of addressing is in two loops. Slow.
+struct StridedLanes {
+  static constexpr bool kPullsBack = false;
+
+  template <class DF, class T, class V = hn::Vec<hn::Rebind<T, DF>>>
+  static HWY_INLINE void Load(DF df, Row<const T> row, int64_t lane, int64_t n, V& a, V& b) {
+    T lanes[2 * kMaxLanes];
+    for (int64_t i = 0; i < Step(df); ++i) {
+      lanes[i] = lane + i < n ? row.data[(lane + i) * row.stride] : T{0};
+    }
+    DenseLanes::Load(df, Row<const T>{lanes, 1}, 0, n, a, b);
+  }
+
+  template <class Format, class DF>
+  static HWY_INLINE void LoadHalf(DF df, Row<const uint16_t> row, int64_t lane, int64_t n,
+                                  Float32<DF>& a, Float32<DF>& b) {
+    Bits16<DF> bits_a, bits_b;
+    Load(df, row, lane, n, bits_a, bits_b);
+    a = Format::ToF32(df, bits_a);
+    b = Format::ToF32(df, bits_b);
+  }
+
+  template <class Format, class DF>
+  static HWY_INLINE void StoreHalf(DF df, Float32<DF> a, Float32<DF> b, Row<uint16_t> row,
+                                   int64_t lane, int64_t n) {
+    uint16_t lanes[2 * kMaxLanes];
+    DenseLanes::StoreHalf<Format>(df, a, b, {lanes, 1}, 0, n);
+    Scatter(df, lanes, row, lane, n);
+  }
+
+  template <class DF>
+  static HWY_INLINE void StoreLevels(DF df, hn::Vec<hn::RebindToSigned<DF>> a,
+                                     hn::Vec<hn::RebindToSigned<DF>> b, Row<int8_t> row,
+                                     int64_t lane, int64_t n) {
+    int8_t lanes[2 * kMaxLanes];
+    DenseLanes::StoreLevels(df, a, b, {lanes, 1}, 0, n);
+    Scatter(df, lanes, row, lane, n);
+  }
+
+ private:
+  template <class DF>
+  static HWY_INLINE int64_t Step(DF df) {
+    return 2 * static_cast<int64_t>(hn::Lanes(df));
+  }
+
+  template <class DF, class T>
+  static HWY_INLINE void Scatter(DF df, const T* lanes, Row<T> row, int64_t lane, int64_t n) {
+    for (int64_t i = 0; i < Step(df) && lane + i < n; ++i) {
+      row.data[(lane + i) * row.stride] = lanes[i];
+    }
+  }
+};
+
+// Calls body(position, lane) for each step of a row of n lanes. A last step that does not fit is
+// pulled back to end at n and repeats lanes of the one before: no masks, nothing touched past the end,
+// and the same bytes again, since inputs and outputs never overlap. Its position is not pulled back,
+// for scratch that it must not share with its neighbour.
+template <class Lanes, class DF, class Body>
+HWY_INLINE void ForSteps(DF df, int64_t n, const Body& body) {
+  const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(df));
+  for (int64_t position = 0; position < n; position += step) {
+    body(position, Lanes::kPullsBack ? std::min(position, n - step) : position);
+  }
+}
+
+}  // namespace ropekv::internal::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // ROPEKV_KERNELS_LANES_INL_H_
