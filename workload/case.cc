@@ -64,7 +64,10 @@ int64_t NumBytes(const TensorSpec& tensor) {
 void SetOutputs(Spec* spec) {
   const int64_t kv_heads = spec->k_cache.shape[2];
   const int64_t head_dim = spec->k_cache.shape[3];
-  spec->q = HeadsOf(*spec, head_dim > 0 ? spec->size_splits[0] / head_dim : 0);
+  const int64_t hidden = spec->x.rank > 0 ? spec->x.shape[spec->x.rank - 1] : 0;
+  const int64_t heads = head_dim > 0 ? hidden / head_dim : 0;
+  // Not from size_splits: of a bad one MakePlan says so itself, instead of blaming q.
+  spec->q = HeadsOf(*spec, kv_heads <= heads / 2 ? heads - 2 * kv_heads : 0);
   if (spec->kv_output) spec->k = spec->v = HeadsOf(*spec, kv_heads);
 }
 

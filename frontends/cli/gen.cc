@@ -134,7 +134,12 @@ void AddGen(CLI::App& app) {
   AddInteger(*gen, "--seed", &command->seed, 0, std::numeric_limits<int64_t>::max(),
              "0 unless given; the same seed gives the same file");
   gen->footer(
-      "Models:\n" + ModelNames("  ") +
+      "With --past N the first sequence has N tokens in the cache, the others N/2 to N.\n"
+      "Without --bias, a model that has one gets an f32 bias with --x int32; other dtypes of x\n"
+      "take none, since a bias is part of dequantising.\n"
+      "\n"
+      "Models:\n" +
+      ModelNames("  ") +
       "\n\n"
       "Examples:\n"
       "  ropekv gen --model llama-3-8b --batch 32 --past 1024 --x int32 --cache page \\\n"

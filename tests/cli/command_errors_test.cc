@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything that makes the command refuse: exit code 2, one line on stderr, no file.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "frontends/cli/case_file.h"
+#include "tests/cli/command.h"
+#include "tests/cli/scratch.h"
+#include "workload/generate.h"
+
+namespace ropekv::cli {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+class RefusalTest : public testing::Test {
+ protected:
+  RefusalTest() {
+    workload::GenerateOptions options;
+    options.model = *workload::FindModel("Llama-3-70B-TP8");
+    options.batch = 2;
+    case_ = workload::Generate(options);
+    WriteCase(path_, case_);
+  }
+
+  // Runs the command, which must refuse with "ropekv: `culprit`: " and change no file.
+  std::string Refusal(const std::string& arguments, const std::string& culprit,
+                      const std::string& before = "") {
+    const std::set<std::string> files = scratch_.Files();
+    const Outcome outcome = Ropekv(arguments, before);
+    EXPECT_EQ(outcome.exit_code, 2) << arguments;
+    EXPECT_EQ(outcome.out, "") << arguments;
+    EXPECT_THAT(outcome.err, StartsWith("ropekv: " + culprit + ": ")) << arguments;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    EXPECT_TRUE(outcome.err.ends_with('\n'));
+    EXPECT_EQ(scratch_.Files(), files) << arguments;
+    return outcome.err;
+  }
+
+  Scratch scratch_;
+  workload::Case case_;
+  std::string path_ = scratch_ / "case";
+  std::string out_ = scratch_ / "out";
+  std::string to_out_ = " -o " + out_;
+};
+
+TEST_F(RefusalTest, Usage) {
+  Refusal("", "a subcommand");
+  Refusal("frobnicate", "frobnicate");
+  Refusal("--frobnicate", "--frobnicate");
+  Refusal("run", "CASE");
+  Refusal("run " + path_, "--output");
+  Refusal("run " + path_ + " -o", "--output");
+  Refusal("run " + path_ + to_out_ + " more", "more");
+  Refusal("run " + path_ + to_out_ + to_out_, "--output");
+  Refusal("run " + path_ + to_out_ + " --threads -1", "--threads");
+  Refusal("run " + path_ + to_out_ + " --threads 1x", "--threads");
+  Refusal("run " + path_ + to_out_ + " --numerics Float32", "--numerics");
+  Refusal("verify", "CASE");
+  Refusal("verify " + path_ + " --strict", "--strict");
+  Refusal("gen" + to_out_, "--model");
+}
+
+TEST_F(RefusalTest, Targets) {
+  EXPECT_THAT(Refusal("run " + path_ + to_out_ + " --target mmx", "--target"), HasSubstr("scalar"));
+#ifdef __x86_64__
+  const char* foreign = "neon";
+#else
+  const char* foreign = "avx2";
+#endif
+  EXPECT_EQ(Ropekv("run " + path_ + to_out_ + " --target " + foreign).exit_code, 2);
+  Refusal("run " + path_ + to_out_, "ROPEKV_TARGET", "ROPEKV_TARGET=mmx");
+  Refusal("info", "ROPEKV_TARGET", "ROPEKV_TARGET=mmx");
+}
+
+TEST_F(RefusalTest, GenOptions) {
+  const std::string gen = "gen --model llama-3-8b" + to_out_;
+  EXPECT_THAT(Refusal("gen --model llama-9" + to_out_, "--model"), HasSubstr("'llama-9'"));
+  Refusal(gen + " --batch 0", "--batch");
+  Refusal(gen + " --batch 99999999999999999999", "--batch");
+  Refusal(gen + " --seq -1", "--seq");
+  Refusal(gen + " --past 1e3", "--past");
+  Refusal(gen + " --block-size 0", "--block-size");
+  Refusal(gen + " --seed x", "--seed");
+  EXPECT_THAT(Refusal(gen + " --x f32", "--x"), HasSubstr("int32, f16 or bf16"));
+  EXPECT_THAT(Refusal(gen + " --dtype f32", "--dtype"), HasSubstr("f16"));
+  EXPECT_THAT(Refusal(gen + " --x f16 --dtype bf16", "--dtype"), HasSubstr("must be f16"));
+  EXPECT_THAT(Refusal(gen + " --cache paged", "--cache"), HasSubstr("contiguous or page"));
+  EXPECT_THAT(Refusal(gen + " --x int32 --bias f64", "--bias"), HasSubstr("bf16"));
+  EXPECT_THAT(Refusal(gen + " --x bf16 --bias f32", "--bias"), HasSubstr("int32"));
+  EXPECT_THAT(Refusal(gen + " --batch 1000000 --past 10000000", "gen"), HasSubstr("GiB"));
+}
+
+TEST_F(RefusalTest, Files) {
+  Refusal("run " + scratch_ / "absent" + to_out_, scratch_ / "absent");
+  Refusal("run " + scratch_.path() + to_out_, scratch_.path());
+  Refusal("run " + path_ + " -o " + scratch_ / "no/out", scratch_ / "no/out");
+  Refusal("run " + path_ + " -o " + scratch_.path(), scratch_.path());
+  Refusal("run " + path_ + " -o /dev/null", "/dev/null");
+  Refusal("run " + path_ + " -o " + path_, "--output");
+  Refusal("verify " + path_ + " --expect " + path_, path_);
+  WriteWhole(scratch_ / "junk", "This is not a case.");
+  Refusal("run " + scratch_ / "junk" + to_out_, scratch_ / "junk");
+  Refusal("verify " + path_ + " --expect " + scratch_ / "junk", scratch_ / "junk");
+  Refusal("run '" + scratch_ / "two\nlines'" + to_out_, scratch_ / "two\\x0alines");
+}
+
+TEST_F(RefusalTest, CasesThatDoNotFit) {
+  case_.spec.size_splits = {1024, 128, 64};
+  WriteCase(path_, case_);
+  Refusal("run " + path_ + to_out_, "size_splits");
+  Refusal("verify " + path_, "size_splits");
+}
+
+TEST_F(RefusalTest, BadIndicesLeaveTheOldResult) {
+  case_[TensorId::kIndices].as<int32_t>()[1] = 1000;
+  WriteCase(path_, case_);
+  WriteWhole(out_, "old");
+  EXPECT_THAT(Refusal("run " + path_ + to_out_, "indices"), HasSubstr("1000"));
+  Refusal("verify " + path_, "indices");
+  EXPECT_EQ(ReadWhole(out_), "old");
+}
+
+TEST_F(RefusalTest, StrictKeepsTheDevicesLimits) {
+  workload::GenerateOptions options;
+  options.model = *workload::FindModel("Llama-3-8B");
+  WriteCase(path_, workload::Generate(options));
+  EXPECT_THAT(Refusal("run " + path_ + to_out_ + " --strict", "x"), HasSubstr("4096"));
+  EXPECT_EQ(Ropekv("run " + path_ + to_out_).exit_code, 0);
+}
+
+TEST_F(RefusalTest, NothingToVerify) {
+  for (TensorSpec* cache : {&case_.spec.k_cache, &case_.spec.v_cache}) cache->shape[0] = 0;
+  case_.spec.x.shape[0] = case_.spec.cos.shape[0] = case_.spec.sin.shape[0] = 0;
+  case_.spec.indices.shape[0] = 0;
+  for (TensorId id : {TensorId::kX, TensorId::kCos, TensorId::kSin, TensorId::kIndices,
+                      TensorId::kKCache, TensorId::kVCache}) {
+    case_[id] = workload::Buffer(0);
+  }
+  WriteCase(path_, case_);
+  const Outcome outcome = Ropekv("verify " + path_);
+  EXPECT_EQ(outcome.exit_code, 2) << outcome.out;
+}
+
+TEST_F(RefusalTest, AFullDiskLeavesNothing) {
+  WriteWhole(out_, "old");
+  // In units of 512 or 1024 bytes, the shell's choice: less than the case and the result.
+  Refusal("run " + path_ + to_out_, out_, "ulimit -f 20;");
+  Refusal("gen --model llama-3-8b" + to_out_, out_, "ulimit -f 20;");
+  EXPECT_EQ(ReadWhole(out_), "old");
+}
+
+TEST(Stdout, IsNotLostSilently) {
+  const Outcome outcome = Ropekv("info", "", "/dev/full");
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_EQ(outcome.err, "ropekv: stdout: No space left on device\n");
+}
+
+}  // namespace
+}  // namespace ropekv::cli

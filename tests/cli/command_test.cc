@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/cli/command.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "frontends/cli/case_file.h"
+#include "tests/cli/scratch.h"
+#include "workload/models.h"
+
+namespace ropekv::cli {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+constexpr char kTinyModel[] = "--model llama-3-70b-tp8 ";
+
+void Succeeds(const std::string& arguments) {
+  const Outcome outcome = Ropekv(arguments);
+  ASSERT_EQ(outcome.exit_code, 0) << arguments << "\n" << outcome.err;
+  EXPECT_EQ(outcome.err, "") << arguments;
+  EXPECT_NE(outcome.out, "") << arguments;
+}
+
+TEST(Help, HasExamplesEverywhere) {
+  for (const char* arguments :
+       {"--help", "run --help", "verify --help", "gen --help", "info --help", "run -h"}) {
+    const Outcome help = Ropekv(arguments);
+    EXPECT_EQ(help.exit_code, 0) << arguments;
+    EXPECT_EQ(help.err, "") << arguments;
+    EXPECT_THAT(help.out, HasSubstr("Examples:\n  ")) << arguments;
+    EXPECT_THAT(help.out, HasSubstr("Usage: ropekv")) << arguments;
+    std::istringstream lines(help.out);
+    for (std::string line; std::getline(lines, line);) {
+      EXPECT_LE(line.size(), 110u) << arguments << ": " << line;
+      EXPECT_FALSE(line.ends_with(' ')) << arguments << ": " << line;
+    }
+  }
+}
+
+TEST(Help, NamesEveryOption) {
+  const std::string run = Ropekv("run --help").out;
+  for (const char* option :
+       {"CASE", "-o,--output", "--numerics", "--threads", "--target", "--strict"}) {
+    EXPECT_THAT(run, HasSubstr(option));
+  }
+  const std::string verify = Ropekv("verify --help").out;
+  for (const char* option : {"CASE", "--expect", "--json", "--numerics", "--threads", "--target"}) {
+    EXPECT_THAT(verify, HasSubstr(option));
+  }
+  const std::string gen = Ropekv("gen --help").out;
+  for (const char* option :
+       {"--model", "--batch", "--seq", "--past", "--x", "--dtype", "--cache", "--block-size",
+        "--bias", "--offsets", "--kv-output", "--seed", "-o,--output"}) {
+    EXPECT_THAT(gen, HasSubstr(option));
+  }
+  for (const workload::Model& model : workload::Models()) {
+    EXPECT_THAT(gen, HasSubstr(model.name));
+  }
+}
+
+TEST(Info, SaysWhatRuns) {
+  const Outcome info = Ropekv("info");
+  EXPECT_EQ(info.exit_code, 0);
+  for (const char* row : {"version", "targets built", "targets usable", "target chosen", "threads",
+                          "L1 data cache", "L2 cache", "L3 cache"}) {
+    EXPECT_THAT(info.out, HasSubstr(row));
+  }
+  EXPECT_THAT(Ropekv("info", "ROPEKV_TARGET=scalar").out,
+              HasSubstr("target chosen   scalar  (ROPEKV_TARGET)"));
+  EXPECT_THAT(Ropekv("--version").out, HasSubstr(Version()));
+}
+
+TEST(RunAndVerify, AgreeOnEveryKindOfCase) {
+  const Scratch scratch;
+  const std::string path = scratch / "case", result = scratch / "out";
+  for (const char* options : {
+           "--batch 3 --seq 5 --past 9 --x int32 --dtype f16 --cache page --block-size 4",
+           "--batch 3 --seq 5 --past 9 --x int32 --dtype bf16 --bias int32 --offsets --kv-output",
+           "--batch 32 --past 20 --x bf16 --cache page --seed 3",
+           "--seq 70 --x f16 --offsets --kv-output",
+       }) {
+    for (const char* numerics : {"float32", "ascend"}) {
+      const std::string how = std::string(" --numerics ") + numerics;
+      Succeeds("gen " + std::string(kTinyModel) + options + " -o " + path);
+      Succeeds("run " + path + " -o " + result + how);
+      Succeeds("verify " + path + how);
+      Succeeds("verify " + path + " --threads 1 --target scalar --expect " + result + how);
+    }
+  }
+  EXPECT_EQ(scratch.Files(), (std::set<std::string>{"case", "out"}));
+}
+
+TEST(Gen, RepeatsItself) {
+  const Scratch scratch;
+  const std::string options = std::string(kTinyModel) + "--seq 4 --x int32 --seed ";
+  Succeeds("gen " + options + "5 -o " + scratch / "a");
+  Succeeds("gen " + options + "5 -o " + scratch / "b");
+  Succeeds("gen " + options + "6 -o " + scratch / "c");
+  EXPECT_EQ(ReadWhole(scratch / "a"), ReadWhole(scratch / "b"));
+  EXPECT_NE(ReadWhole(scratch / "a"), ReadWhole(scratch / "c"));
+}
+
+TEST(Gen, GivesAModelItsBias) {
+  const Scratch scratch;
+  const std::string path = scratch / "case";
+  Succeeds("gen --model QWEN2.5-0.5b --x int32 -o " + path);
+  EXPECT_EQ(CaseFile(path).spec.bias.dtype, DType::kF32);
+  Succeeds("gen --model qwen2.5-0.5b --x int32 --bias none -o " + path);
+  EXPECT_FALSE(CaseFile(path).spec.bias.present());
+  Succeeds("gen --model llama-3-8b --x int32 -o " + path);
+  EXPECT_FALSE(CaseFile(path).spec.bias.present());
+}
+
+class VerifyTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    Succeeds("gen " + std::string(kTinyModel) + "--batch 2 --seq 3 --cache page --kv-output -o " +
+             case_);
+    Succeeds("run " + case_ + " -o " + result_);
+  }
+
+  // Changes one byte `from_end` bytes before the end of the result file, where v_cache ends.
+  void FlipResultByte(size_t from_end, int mask) {
+    std::string bytes = ReadWhole(result_);
+    bytes[bytes.size() - from_end] = static_cast<char>(bytes[bytes.size() - from_end] ^ mask);
+    WriteWhole(result_, bytes);
+  }
+
+  Scratch scratch_;
+  std::string case_ = scratch_ / "case";
+  std::string result_ = scratch_ / "out";
+};
+
+TEST_F(VerifyTest, CountsTheOneByteThatDiffers) {
+  FlipResultByte(3, 1);
+  const Outcome text = Ropekv("verify " + case_ + " --expect " + result_);
+  EXPECT_EQ(text.exit_code, 1);
+  EXPECT_EQ(text.err, "");
+  EXPECT_THAT(text.out, HasSubstr("v_cache: first mismatch at [2, 127, 0, 125]: "));
+  EXPECT_THAT(text.out, HasSubstr("1 step\n"));
+  EXPECT_THAT(text.out, HasSubstr("MISMATCH: 1 of "));
+
+  const Outcome outcome = Ropekv("verify " + case_ + " --json --expect " + result_);
+  EXPECT_EQ(outcome.exit_code, 1);
+  const json report = json::parse(outcome.out);
+  EXPECT_EQ(report["mismatches"], 1);
+  EXPECT_EQ(report["equal"], false);
+  ASSERT_EQ(report["outputs"].size(), 5u);
+  for (const json& output : report["outputs"]) {
+    const bool bent = output["name"] == "v_cache";
+    EXPECT_EQ(output["mismatches"], bent ? 1 : 0) << output;
+    EXPECT_EQ(output["largest_difference"], bent ? 1 : 0) << output;
+    EXPECT_EQ(output["first_mismatch"].is_null(), !bent) << output;
+  }
+}
+
+TEST_F(VerifyTest, ReportsEqualityAsJson) {
+  const Outcome outcome = Ropekv("verify " + case_ + " --json");
+  EXPECT_EQ(outcome.exit_code, 0);
+  const json report = json::parse(outcome.out);
+  EXPECT_EQ(report["equal"], true);
+  EXPECT_EQ(report["against"], "the reference");
+  EXPECT_EQ(report["tokens"], 6);
+  int64_t elements = 0;
+  for (const json& output : report["outputs"]) elements += output["elements"].get<int64_t>();
+  EXPECT_EQ(report["elements"], elements);
+  EXPECT_EQ(report["outputs"][2]["name"], "q");
+  EXPECT_EQ(report["outputs"][2]["elements"], 6 * 1024);
+}
+
+TEST_F(VerifyTest, ComparesTheCachesOfACallWithoutTokens) {
+  Succeeds("gen " + std::string(kTinyModel) + "--seq 0 -o " + case_);
+  const Outcome outcome = Ropekv("verify " + case_);
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_THAT(outcome.out, HasSubstr("no tokens: only the caches"));
+  Succeeds("run " + case_ + " -o " + result_);
+  FlipResultByte(1, 0x40);
+  EXPECT_EQ(Ropekv("verify " + case_ + " --expect " + result_).exit_code, 1);
+}
+
+TEST_F(VerifyTest, SeesAnotherNumerics) {
+  Succeeds("gen " + std::string(kTinyModel) + "--seq 64 --past 100 --x f16 -o " + case_);
+  Succeeds("run " + case_ + " --numerics ascend -o " + result_);
+  EXPECT_EQ(Ropekv("verify " + case_ + " --expect " + result_).exit_code, 1);
+  EXPECT_EQ(Ropekv("verify " + case_ + " --numerics ascend --expect " + result_).exit_code, 0);
+}
+
+}  // namespace
+}  // namespace ropekv::cli

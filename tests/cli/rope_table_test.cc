@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "workload/rope_table.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace ropekv::workload {
+namespace {
+
+struct Expected {
+  const char* model;
+  size_t index;
+  double frequency;
+};
+
+// From the formulas of the models' own code in binary64; for Llama-3.1 an unscaled frequency, some
+// in the transition and two scaled ones.
+TEST(RopeTable, FrequenciesAreTheModels) {
+  const Expected all[] = {
+      {"Llama-2-7B", 0, 1.0},
+      {"Llama-2-7B", 32, 1e-2},
+      {"Qwen2.5-7B", 32, 1e-3},
+      {"Gemma-3-4B", 0, 0.125},
+      {"Gemma-3-4B", 64, 1.25e-4},
+      {"Llama-3-8B", 63, 2.455140791131609e-06},
+      {"Llama-3.1-8B", 28, 0.0032114459947525913},
+      {"Llama-3.1-8B", 29, 0.002166570763503359},
+      {"Llama-3.1-8B", 33, 0.00031269375038406517},
+      {"Llama-3.1-8B", 35, 9.556212353964683e-05},
+      {"Llama-3.1-8B", 63, 3.068925988914511e-07},
+  };
+  for (const Expected& expected : all) {
+    const Model* model = FindModel(expected.model);
+    ASSERT_NE(model, nullptr);
+    const RopeTable table(*model);
+    ASSERT_EQ(table.frequencies().size(), static_cast<size_t>(model->head_dim / 2));
+    EXPECT_EQ(table.frequencies()[expected.index], static_cast<float>(expected.frequency))
+        << expected.model << " " << expected.index;
+  }
+}
+
+TEST(RopeTable, RowsAreFullWidth) {
+  const RopeTable table(*FindModel("Phi-3-mini"));
+  std::vector<float> cos(96), sin(96);
+  table.Row(0, cos, sin);
+  EXPECT_EQ(cos, std::vector<float>(96, 1.0f));
+  EXPECT_EQ(sin, std::vector<float>(96, 0.0f));
+  table.Row(3, cos, sin);
+  for (size_t i = 0; i < 48; ++i) {
+    const double angle = 3 * std::pow(10000.0, -static_cast<double>(i) / 48);
+    EXPECT_NEAR(cos[i], std::cos(angle), 1e-6);
+    EXPECT_NEAR(sin[i], std::sin(angle), 1e-6);
+    EXPECT_EQ(cos[i + 48], cos[i]);
+    EXPECT_EQ(sin[i + 48], sin[i]);
+  }
+}
+
+TEST(Models, AreFoundInAnyCase) {
+  for (const Model& model : Models()) {
+    std::string upper(model.name);
+    for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    EXPECT_EQ(FindModel(upper), &model);
+  }
+  EXPECT_EQ(FindModel("llama-3-70b-tp8")->hidden(), 1280);
+  EXPECT_EQ(FindModel("llama-3-8"), nullptr);
+  EXPECT_EQ(FindModel(""), nullptr);
+}
+
+}  // namespace
+}  // namespace ropekv::workload
