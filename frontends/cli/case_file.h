@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cases and results as safetensors files (README.md, "Files").
+// Cases and results as safetensors files: tensors by the names of kTensorFields, attributes as
+// metadata. `ropekv --help` describes them to users.
 #ifndef ROPEKV_FRONTENDS_CLI_CASE_FILE_H_
 #define ROPEKV_FRONTENDS_CLI_CASE_FILE_H_
 
@@ -18,7 +19,7 @@ class CaseFile {
   // say.
   explicit CaseFile(const std::string& path);
 
-  // Owned by the reader of the case: options of the command line change it before MakePlan.
+  // What the header says; options of the command line may change it before MakePlan.
   Spec spec;
 
   // Reads the tensors. Precondition: MakePlan accepts `spec`.

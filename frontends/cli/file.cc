@@ -74,11 +74,6 @@ InputFile::InputFile(std::string path) : path_(std::move(path)) {
   }
 }
 
-InputFile::InputFile(InputFile&& other) noexcept
-    : path_(std::move(other.path_)),
-      descriptor_(std::exchange(other.descriptor_, -1)),
-      size_(other.size_) {}
-
 InputFile::~InputFile() {
   if (descriptor_ >= 0) close(descriptor_);
 }

@@ -14,7 +14,8 @@ namespace ropekv::cli {
 class InputFile {
  public:
   explicit InputFile(std::string path);
-  InputFile(InputFile&& other) noexcept;
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
   ~InputFile();
 
   const std::string& path() const { return path_; }

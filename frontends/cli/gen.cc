@@ -15,6 +15,21 @@
 namespace ropekv::cli {
 namespace {
 
+constexpr char kFooter[] =
+    R"(With --past N the first sequence has N tokens in the cache, the others N/2 to N.
+Without --bias, a model that has one gets an f32 bias with --x int32; other dtypes of x take
+none, since a bias is part of dequantising.
+
+Models:
+{}
+
+Examples:
+  ropekv gen --model llama-3-8b --batch 32 --past 1024 --x int32 --cache page \
+    -o decode.safetensors
+  ropekv gen --model qwen2.5-7b --seq 512 --x int32 --bias bf16 -o chunk.safetensors
+  ropekv gen --model phi-3-mini --seq 64 --x f16 --offsets --kv-output --seed 7 \
+    -o prefill.safetensors)";
+
 using workload::GenerateOptions;
 
 constexpr Choice<DType> kXChoices[] = {
@@ -119,7 +134,7 @@ void AddGen(CLI::App& app) {
   AddInteger(*gen, "--batch", &command->batch, 1, 1 << 20, "Sequences; 1 unless given");
   AddInteger(*gen, "--seq", &command->seq, 0, 1 << 24, "New tokens of each; 1 unless given");
   AddInteger(*gen, "--past", &command->past, 0, 1 << 24,
-             "Tokens already cached (see below); 0 unless given");
+             "Tokens already cached, see below; 0 unless given");
   choice("--x", &command->x, Words(kXChoices) + "; bf16 unless given")->option_text("DTYPE");
   choice("--dtype", &command->dtype,
          Words(kDTypeChoices) + ", of cos, sin and outputs; as --x, bf16 for int32")
@@ -133,20 +148,7 @@ void AddGen(CLI::App& app) {
   gen->add_flag("--kv-output", command->kv_output, "Ask for k and v as outputs, too");
   AddInteger(*gen, "--seed", &command->seed, 0, std::numeric_limits<int64_t>::max(),
              "0 unless given; the same seed gives the same file");
-  gen->footer(
-      "With --past N the first sequence has N tokens in the cache, the others N/2 to N.\n"
-      "Without --bias, a model that has one gets an f32 bias with --x int32; other dtypes of x\n"
-      "take none, since a bias is part of dequantising.\n"
-      "\n"
-      "Models:\n" +
-      ModelNames("  ") +
-      "\n\n"
-      "Examples:\n"
-      "  ropekv gen --model llama-3-8b --batch 32 --past 1024 --x int32 --cache page \\\n"
-      "    -o decode.safetensors\n"
-      "  ropekv gen --model qwen2.5-7b --seq 512 --x int32 --bias f32 -o chunk.safetensors\n"
-      "  ropekv gen --model phi-3-mini --seq 64 --x f16 --offsets --kv-output --seed 7 \\\n"
-      "    -o prefill.safetensors");
+  gen->footer(fmt::format(kFooter, ModelNames("  ")));
   gen->callback([command] { command->Execute(); });
 }
 

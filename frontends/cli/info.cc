@@ -13,6 +13,13 @@
 namespace ropekv::cli {
 namespace {
 
+constexpr char kFooter[] =
+    R"(The environment variable ROPEKV_TARGET forces a target where no --target is given.
+
+Examples:
+  ropekv info
+  ROPEKV_TARGET=scalar ropekv info)";
+
 std::string TargetNames(std::span<const Target> targets) {
   std::string names;
   for (Target target : targets)
@@ -53,12 +60,7 @@ void Execute() {
 
 void AddInfo(CLI::App& app) {
   CLI::App* info = app.add_subcommand("info", "What this build can do on this machine");
-  info->footer(
-      "The environment variable ROPEKV_TARGET forces a target where no --target is given.\n"
-      "\n"
-      "Examples:\n"
-      "  ropekv info\n"
-      "  ROPEKV_TARGET=scalar ropekv info");
+  info->footer(kFooter);
   info->callback(Execute);
 }
 

@@ -13,6 +13,21 @@
 namespace ropekv::cli {
 namespace {
 
+constexpr char kFooter[] =
+    R"(A case is a safetensors file with the tensors x, cos, sin, k_cache, v_cache, indices, scale_k,
+scale_v and optionally offset_k, offset_v, weight_scale, activation_scale, bias. Its metadata
+are size_splits ("1024,128,128") and optionally cache_mode (contiguous or page), kv_output
+(false or true), numerics (float32 or ascend), quant_mode (static) and layout (BSND).
+A result has q, k_cache and v_cache, and k and v if kv_output is true.
+
+Exit code: 0 if all is well, 1 if a comparison found a mismatch, 2 if the command line or a
+file is bad; then one line on stderr says why, and nothing has been written.
+
+Examples:
+  ropekv gen --model llama-3-8b --batch 32 --x int32 --cache page -o case.safetensors
+  ropekv run case.safetensors -o out.safetensors
+  ropekv verify case.safetensors --expect out.safetensors)";
+
 // "culprit: detail" for what CLI11 says in sentences.
 std::string UsageMessage(const CLI::App& app, const CLI::ParseError& error) {
   const auto chosen = app.get_subcommands();
@@ -49,17 +64,7 @@ ExitCode ParseAndExecute(int argc, char** argv) {
   app.get_formatter()->column_width(32);
   app.set_version_flag("--version", Version());
   app.require_subcommand(1);
-  app.footer(
-      "Exit code: 0 if all is well, 1 if a comparison found a mismatch, 2 if the command line or "
-      "a\n"
-      "file is bad; then one line on stderr says why and nothing has been written.\n"
-      "\n"
-      "Examples:\n"
-      "  ropekv gen --model llama-3-8b --batch 32 --past 1024 --x int32 --cache page -o "
-      "case.safetensors\n"
-      "  ropekv run case.safetensors -o out.safetensors\n"
-      "  ropekv verify case.safetensors --expect out.safetensors\n"
-      "  ropekv gen --help");
+  app.footer(kFooter);
   ExitCode exit_code = kSuccess;
   AddRun(app);
   AddVerify(app, &exit_code);

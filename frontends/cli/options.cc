@@ -40,10 +40,6 @@ void ExecutionOptions::Apply(Spec* spec) const {
   spec->target = *parsed;
 }
 
-std::string Counted(int64_t count, const char* noun) {
-  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
-}
-
 std::string Describe(const Spec& spec) {
   const auto& x = spec.x.shape;
   const int64_t head_dim = spec.k_cache.shape[3];

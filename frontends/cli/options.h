@@ -27,11 +27,9 @@ struct ExecutionOptions {
   RunOptions run_options() const { return {.num_threads = static_cast<int>(threads)}; }
 };
 
-// "2 x 512 tokens, x i32, 32 query and 8 kv heads of 128, page cache, float32 numerics"
+// "2 x 512 tokens, 32 query and 8 kv heads of 128, x i32, ...". Precondition: MakePlan accepts
+// `spec`.
 std::string Describe(const Spec& spec);
-
-// "1 thread", "2 threads"
-std::string Counted(int64_t count, const char* noun);
 
 }  // namespace ropekv::cli
 

@@ -12,6 +12,15 @@
 namespace ropekv::cli {
 namespace {
 
+constexpr char kFooter[] =
+    R"(With --strict: at most 4096 values for a token and a multiple of 64 of them, head sizes that
+are multiples of 16, and offsets for both K and V or for neither.
+
+Examples:
+  ropekv run decode.safetensors -o out.safetensors
+  ropekv run decode.safetensors -o out.safetensors --numerics ascend --threads 1
+  ropekv run decode.safetensors -o out.safetensors --target avx2)";
+
 struct RunCommand {
   std::string case_path;
   std::string output_path;
@@ -49,15 +58,8 @@ void AddRun(CLI::App& app) {
       ->required()
       ->option_text("FILE (required)");
   command->execution.AddTo(*run);
-  run->add_flag("--strict", command->strict, "Refuse what the NPU refuses (see below)");
-  run->footer(
-      "The NPU takes at most 4096 values for a token, in multiples of 64, head sizes that are\n"
-      "multiples of 16, and offsets for both K and V or for neither.\n"
-      "\n"
-      "Examples:\n"
-      "  ropekv run decode.safetensors -o out.safetensors\n"
-      "  ropekv run decode.safetensors -o out.safetensors --numerics ascend --threads 1\n"
-      "  ropekv run decode.safetensors -o out.safetensors --target avx2");
+  run->add_flag("--strict", command->strict, "Refuse what the NPU refuses, see below");
+  run->footer(kFooter);
   run->callback([command] { command->Execute(); });
 }
 

@@ -14,6 +14,18 @@
 namespace ropekv::cli {
 namespace {
 
+constexpr char kFooter[] =
+    R"(Any two NaNs are equal; -0 and +0 are not. The caches are compared whole, the slots that no
+token is written to included: a mismatch there is a stray write.
+"of written" is the mismatches' share of the elements that the tokens have written.
+
+Exit code: 0 if all elements are equal, 1 if not, 2 if the input is bad.
+
+Examples:
+  ropekv verify decode.safetensors
+  ropekv verify decode.safetensors --target scalar --json
+  ropekv verify decode.safetensors --numerics ascend --expect npu.safetensors)";
+
 struct VerifyCommand {
   std::string case_path;
   std::string expected_path;  // empty: the reference
@@ -158,7 +170,7 @@ ExitCode VerifyCommand::Execute() const {
 
 void AddVerify(CLI::App& app, ExitCode* exit_code) {
   CLI::App* verify = app.add_subcommand(
-      "verify", "Run a case and compare every output byte with the reference or with a file");
+      "verify", "Run a case and compare all outputs with the reference or a file");
   const auto command = std::make_shared<VerifyCommand>();
   verify->add_option("CASE", command->case_path, "Case file, as `ropekv gen` writes them")
       ->required()
@@ -169,15 +181,7 @@ void AddVerify(CLI::App& app, ExitCode* exit_code) {
       ->option_text("FILE");
   verify->add_flag("--json", command->json, "Print the comparison as JSON");
   command->execution.AddTo(*verify);
-  verify->footer(
-      "Exit code: 0 if all elements are equal, 1 if not, 2 if the input is bad.\n"
-      "Any two NaNs are equal; -0 and +0 are not. The caches are compared whole, the slots\n"
-      "that no token is written to included; a mismatch there is a stray write.\n"
-      "\n"
-      "Examples:\n"
-      "  ropekv verify decode.safetensors\n"
-      "  ropekv verify decode.safetensors --target scalar --json\n"
-      "  ropekv verify decode.safetensors --numerics ascend --expect npu.safetensors");
+  verify->footer(kFooter);
   verify->callback([command, exit_code] { *exit_code = command->Execute(); });
 }
 
