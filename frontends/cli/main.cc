@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 #include <new>
+#include <system_error>
 
 #include "frontends/cli/commands.h"
 #include "frontends/cli/errors.h"
@@ -14,10 +15,10 @@ namespace ropekv::cli {
 namespace {
 
 constexpr char kFooter[] =
-    R"(A case is a safetensors file with the tensors x, cos, sin, k_cache, v_cache, indices, scale_k,
-scale_v and optionally offset_k, offset_v, weight_scale, activation_scale, bias. Its metadata
-are size_splits ("1024,128,128") and optionally cache_mode (contiguous or page), kv_output
-(false or true), numerics (float32 or ascend), quant_mode (static) and layout (BSND).
+    R"(A case is a safetensors file with the tensors x, cos, sin, k_cache, v_cache, indices,
+scale_k, scale_v and optionally offset_k, offset_v, weight_scale, activation_scale, bias.
+Its metadata are size_splits ("1024,128,128") and optionally cache_mode (contiguous or page),
+kv_output (false or true), numerics (float32 or ascend), quant_mode (static) and layout (BSND).
 A result has q, k_cache and v_cache, and k and v if kv_output is true.
 
 Exit code: 0 if all is well, 1 if a comparison found a mismatch, 2 if the command line or a
@@ -93,6 +94,9 @@ int Main(int argc, char** argv) {
     return Refuse(error.what());
   } catch (const std::bad_alloc&) {
     return Refuse("memory: not enough of it");
+  } catch (const std::system_error& error) {
+    // fmt::print's, when stdout takes no more.
+    return Refuse("stdout: " + error.code().message());
   }
 }
 

@@ -177,7 +177,7 @@ void AddVerify(CLI::App& app, ExitCode* exit_code) {
       ->option_text("(required)");
   verify
       ->add_option("--expect", command->expected_path,
-                   "Compare with this result file, an NPU's say, instead of the reference")
+                   "Compare with this result file instead of the reference")
       ->option_text("FILE");
   verify->add_flag("--json", command->json, "Print the comparison as JSON");
   command->execution.AddTo(*verify);

@@ -35,7 +35,7 @@ TEST(Help, HasExamplesEverywhere) {
     EXPECT_THAT(help.out, HasSubstr("Usage: ropekv")) << arguments;
     std::istringstream lines(help.out);
     for (std::string line; std::getline(lines, line);) {
-      EXPECT_LE(line.size(), 110u) << arguments << ": " << line;
+      EXPECT_LE(line.size(), 100u) << arguments << ": " << line;
       EXPECT_FALSE(line.ends_with(' ')) << arguments << ": " << line;
     }
   }
