@@ -50,7 +50,9 @@ class Int8Codec {
   static HWY_INLINE hn::Vec<hn::RebindToSigned<DF>> Level(DF df, Float32<DF> value) {
     value = hn::IfThenZeroElse(hn::IsNaN(value), value);
     value = hn::Min(hn::Max(value, hn::Set(df, -128.0f)), hn::Set(df, 127.0f));
-    return hn::BitCast(hn::RebindToSigned<DF>(), hn::Add(value, hn::Set(df, 12582912.0f)));
+    const hn::RebindToSigned<DF> di;
+    const auto magic = hn::Set(df, 12582912.0f);
+    return hn::Sub(hn::BitCast(di, hn::Add(value, magic)), hn::BitCast(di, magic));
   }
 
   Row<int8_t> row_;

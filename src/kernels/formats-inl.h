@@ -29,6 +29,54 @@ inline constexpr bool kHasF16Conversion = HWY_TARGET <= HWY_AVX2;  // F16C
 inline constexpr bool kHasF16Conversion = HWY_TARGET != HWY_SCALAR && HWY_ARCH_ARM_A64;
 #endif
 
+#if HWY_TARGET != HWY_SCALAR
+// Packs two vectors of i32 into one of narrower lanes, in order; the values must fit.
+struct Pack {
+  // To 16 bits.
+  template <class DF, class VI = hn::Vec<hn::RebindToSigned<DF>>>
+  static HWY_INLINE auto To16(DF df, VI a, VI b) {
+    const hn::Repartition<int16_t, DF> d16;
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+    return InOrder<uint64_t>(d16, hn::ReorderDemote2To(d16, a, b));
+#else
+    (void)df;
+    const hn::Rebind<int16_t, DF> half;
+    return hn::Combine(d16, hn::DemoteTo(half, b), hn::DemoteTo(half, a));
+#endif
+  }
+
+  // To 8 bits.
+  template <class DF, class VI = hn::Vec<hn::RebindToSigned<DF>>>
+  static HWY_INLINE auto To8(DF df, VI a, VI b) {
+    const hn::Half<hn::Repartition<int8_t, DF>> d8;
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+    (void)df;
+    const hn::Repartition<int16_t, DF> d16;
+    return InOrder<uint32_t>(d8, hn::DemoteTo(d8, hn::ReorderDemote2To(d16, a, b)));
+#else
+    return hn::DemoteTo(d8, To16(df, a, b));
+#endif
+  }
+
+ private:
+  // The one-instruction packing of x86 works within blocks of 128 bits: it gives four lanes of a,
+  // four of b, the next four of a ... Group is as wide as four lanes.
+  template <class Group, class D>
+  static HWY_INLINE hn::Vec<D> InOrder(D d, hn::Vec<D> packed) {
+    const hn::Repartition<Group, D> d_group;
+    if constexpr (hn::MaxLanes(d_group) <= 2) {
+      return packed;
+    } else {
+      alignas(64) static constexpr Group kOrder4[] = {0, 2, 1, 3};
+      alignas(64) static constexpr Group kOrder8[] = {0, 2, 4, 6, 1, 3, 5, 7};
+      const Group* order = hn::MaxLanes(d_group) == 4 ? kOrder4 : kOrder8;
+      return hn::BitCast(d, hn::TableLookupLanes(hn::BitCast(d_group, packed),
+                                                 hn::SetTableIndices(d_group, order)));
+    }
+  }
+};
+#endif
+
 struct FormatF16 {
   template <class DF>
   static HWY_INLINE Float32<DF> ToF32(DF df, Bits16<DF> half) {
@@ -78,9 +126,19 @@ struct FormatF16 {
       return hn::DemoteTo(du16, hn::BitCast(di, hn::Or(half, sign)));
     }
   }
+
+#if HWY_TARGET != HWY_SCALAR
+  // a, then b.
+  template <class DF>
+  static HWY_INLINE auto FromF32Pair(DF df, Float32<DF> a, Float32<DF> b) {
+    return hn::Combine(hn::Repartition<uint16_t, DF>(), FromF32(df, b), FromF32(df, a));
+  }
+#endif
 };
 
-struct FormatBF16 {
+// kNumbersOnly: NaNs need no care.
+template <bool kNumbersOnly>
+struct FormatBF16Base {
   template <class DF>
   static HWY_INLINE Float32<DF> ToF32(DF df, Bits16<DF> half) {
     return hn::BitCast(df, hn::ShiftLeft<16>(hn::PromoteTo(hn::RebindToUnsigned<DF>(), half)));
@@ -88,47 +146,36 @@ struct FormatBF16 {
 
   template <class DF>
   static HWY_INLINE Bits16<DF> FromF32(DF df, Float32<DF> value) {
-    return Narrow(df, Round(df, value));
+    const auto low = hn::ShiftRight<16>(hn::BitCast(hn::RebindToUnsigned<DF>(), Round(df, value)));
+    return hn::DemoteTo(hn::Rebind<uint16_t, DF>(), hn::BitCast(hn::RebindToSigned<DF>(), low));
   }
 
-  // The bits in the upper half of a 32-bit lane.
+#if HWY_TARGET != HWY_SCALAR
+  // a, then b.
   template <class DF>
-  static HWY_INLINE hn::Vec<hn::RebindToUnsigned<DF>> Round(DF df, Float32<DF> value) {
-    const hn::RebindToUnsigned<DF> du;
-    // Rounding could carry a NaN's payload away and leave inf or a number.
-    const auto quiet = hn::Or(hn::BitCast(du, value), hn::Set(du, 0x00400000u));
-    const auto is_nan = hn::RebindMask(du, hn::IsNaN(value));
-    return hn::IfThenElse(is_nan, quiet, RoundNumber(df, value));
+  static HWY_INLINE auto FromF32Pair(DF df, Float32<DF> a, Float32<DF> b) {
+    // Arithmetic shifts, so that the signed packing, which saturates, finds what fits.
+    const auto packed = Pack::To16(df, hn::ShiftRight<16>(Round(df, a)),
+                                   hn::ShiftRight<16>(Round(df, b)));
+    return hn::BitCast(hn::Repartition<uint16_t, DF>(), packed);
   }
+#endif
 
- protected:
+  // Rounded, in the upper half of each lane.
   template <class DF>
-  static HWY_INLINE hn::Vec<hn::RebindToUnsigned<DF>> RoundNumber(DF, Float32<DF> value) {
-    const hn::RebindToUnsigned<DF> du;
-    const auto bits = hn::BitCast(du, value);
-    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
-    return hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFFu)));
-  }
-
-  template <class DF>
-  static HWY_INLINE Bits16<DF> Narrow(DF, hn::Vec<hn::RebindToUnsigned<DF>> rounded) {
+  static HWY_INLINE hn::Vec<hn::RebindToSigned<DF>> Round(DF, Float32<DF> value) {
     const hn::RebindToSigned<DF> di;
-    return hn::DemoteTo(hn::Rebind<uint16_t, DF>(), hn::BitCast(di, hn::ShiftRight<16>(rounded)));
+    const auto bits = hn::BitCast(di, value);
+    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(di, 1));
+    const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(di, 0x7FFF)));
+    if constexpr (kNumbersOnly) return rounded;
+    // Rounding could carry a NaN's payload away and leave inf or a number.
+    const auto quiet = hn::Or(bits, hn::Set(di, 0x00400000));
+    return hn::IfThenElse(hn::RebindMask(di, hn::IsNaN(value)), quiet, rounded);
   }
 };
 
-// For values computed from bf16 operands alone: their NaNs end in 16 zero bits, inherited or made by
-// the processor, which rounding leaves alone.
-struct FormatBF16OfBF16 : FormatBF16 {
-  template <class DF>
-  static HWY_INLINE Bits16<DF> FromF32(DF df, Float32<DF> value) {
-    return Narrow(df, RoundNumber(df, value));
-  }
-  template <class DF>
-  static HWY_INLINE hn::Vec<hn::RebindToUnsigned<DF>> Round(DF df, Float32<DF> value) {
-    return RoundNumber(df, value);
-  }
-};
+using FormatBF16 = FormatBF16Base<false>;
 
 template <DType dtype>
 struct FormatOf;
@@ -137,11 +184,12 @@ struct FormatOf<DType::kF16> : FormatF16 {};
 template <>
 struct FormatOf<DType::kBF16> : FormatBF16 {};
 
-// The format of outputs made from x of dtype `source`.
+// The format of outputs made from x of dtype `source`. The NaNs among values computed from bf16
+// alone end in 16 zero bits, inherited or made by the processor, which rounding leaves alone.
 template <DType source, DType output>
 struct OutputFormat : FormatOf<output> {};
 template <>
-struct OutputFormat<DType::kBF16, DType::kBF16> : FormatBF16OfBF16 {};
+struct OutputFormat<DType::kBF16, DType::kBF16> : FormatBF16Base<true> {};
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // How lanes are read and written: a step is two vectors of f32, `a` and `b`, of consecutive channels.
 //
-//   DenseLanes    a = 0 1 2 3, b = 4 5 6 7      contiguous memory
-//   EvenOddLanes  a = 0 2 4 6, b = 1 3 5 7      contiguous; bf16 in and out without any shuffle
-//   StridedLanes  as DenseLanes                 any stride, and heads shorter than a step
+//   DenseLanes    a = 0 1 2 3, b = 4 5 6 7   contiguous rows of at least a step
+//   EvenOddLanes  a = 0 2 4 6, b = 1 3 5 7   likewise; bf16 in and out without a shuffle
+//   StridedLanes  as DenseLanes              anything; slow
 //
-// Steps of two vectors rather than one, because processors store as many vectors as numbers a cycle:
-// halving the stores was worth a third of the time of f16 (docs/performance.md).
+// Steps of two vectors rather than one, because processors store as many vectors as scalars a cycle,
+// and so that packing to 16 and 8 bits fills its registers.
 #if defined(ROPEKV_KERNELS_LANES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ROPEKV_KERNELS_LANES_INL_H_
 #undef ROPEKV_KERNELS_LANES_INL_H_
@@ -57,30 +57,26 @@ struct DenseLanes {
   template <class Format, class DF>
   static HWY_INLINE void StoreHalf(DF df, Float32<DF> a, Float32<DF> b, Row<uint16_t> row,
                                    int64_t lane, int64_t) {
-    StoreBoth(Format::FromF32(df, a), Format::FromF32(df, b), hn::Rebind<uint16_t, DF>(),
-              row.data + lane);
-  }
-
-  // Of 2^23 * 1.5 + level, as bits; levels are in [-128, 127].
-  template <class DF>
-  static HWY_INLINE void StoreLevels(DF, hn::Vec<hn::RebindToSigned<DF>> a,
-                                     hn::Vec<hn::RebindToSigned<DF>> b, Row<int8_t> row,
-                                     int64_t lane, int64_t) {
-    const hn::Rebind<int8_t, DF> d;
-    const auto magic = hn::Set(hn::RebindToSigned<DF>(), 0x4B400000);
-    StoreBoth(hn::DemoteTo(d, hn::Sub(a, magic)), hn::DemoteTo(d, hn::Sub(b, magic)), d,
-              row.data + lane);
-  }
-
- private:
-  template <class D, class T = hn::TFromD<D>>
-  static HWY_INLINE void StoreBoth(hn::Vec<D> a, hn::Vec<D> b, D d, T* data) {
 #if HWY_TARGET == HWY_SCALAR
-    hn::StoreU(a, d, data);
-    hn::StoreU(b, d, data + 1);
+    const hn::Rebind<uint16_t, DF> d;
+    hn::StoreU(Format::FromF32(df, a), d, row.data + lane);
+    hn::StoreU(Format::FromF32(df, b), d, row.data + lane + 1);
 #else
-    const hn::Twice<D> both;
-    hn::StoreU(hn::Combine(both, b, a), both, data);
+    const hn::Repartition<uint16_t, DF> d;
+    hn::StoreU(Format::FromF32Pair(df, a, b), d, row.data + lane);
+#endif
+  }
+
+  template <class DF, class VI = hn::Vec<hn::RebindToSigned<DF>>>
+  static HWY_INLINE void StoreLevels(DF df, VI a, VI b, Row<int8_t> row, int64_t lane, int64_t) {
+#if HWY_TARGET == HWY_SCALAR
+    const hn::Rebind<int8_t, DF> d;
+    hn::StoreU(hn::DemoteTo(d, a), d, row.data + lane);
+    hn::StoreU(hn::DemoteTo(d, b), d, row.data + lane + 1);
+    (void)df;
+#else
+    const hn::Half<hn::Repartition<int8_t, DF>> d;
+    hn::StoreU(Pack::To8(df, a, b), d, row.data + lane);
 #endif
   }
 };
@@ -118,11 +114,8 @@ struct EvenOddLanes {
     hn::StoreU(hn::OddEven(odd, even), du16, row.data + lane);
   }
 
-  template <class DF>
-  static HWY_INLINE void StoreLevels(DF, hn::Vec<hn::RebindToSigned<DF>> a,
-                                     hn::Vec<hn::RebindToSigned<DF>> b, Row<int8_t> row,
-                                     int64_t lane, int64_t) {
-    // The low 16 bits of 1.5 * 2^23 + level are the level.
+  template <class DF, class VI = hn::Vec<hn::RebindToSigned<DF>>>
+  static HWY_INLINE void StoreLevels(DF, VI a, VI b, Row<int8_t> row, int64_t lane, int64_t) {
     const hn::Repartition<int16_t, DF> di16;
     const auto both = hn::OddEven(hn::BitCast(di16, hn::ShiftLeft<16>(b)), hn::BitCast(di16, a));
     const hn::Rebind<int8_t, decltype(di16)> di8;
