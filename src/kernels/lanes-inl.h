@@ -32,7 +32,17 @@ template <class T>
 struct Row {
   T* data;  // null: absent
   int64_t stride;
+  bool streaming = false;  // outputs: past the caches, at addresses aligned for it
 };
+
+template <class D, class T = hn::TFromD<D>>
+HWY_INLINE void StoreMaybeStreaming(hn::Vec<D> value, D d, Row<T> row, int64_t lane) {
+  if (row.streaming) {
+    hn::Stream(value, d, row.data + lane);
+  } else {
+    hn::StoreU(value, d, row.data + lane);
+  }
+}
 
 struct DenseLanes {
   static constexpr bool kPullsBack = true;
@@ -63,7 +73,7 @@ struct DenseLanes {
     hn::StoreU(Format::FromF32(df, b), d, row.data + lane + 1);
 #else
     const hn::Repartition<uint16_t, DF> d;
-    hn::StoreU(Format::FromF32Pair(df, a, b), d, row.data + lane);
+    StoreMaybeStreaming(Format::FromF32Pair(df, a, b), d, row, lane);
 #endif
   }
 
@@ -111,7 +121,7 @@ struct EvenOddLanes {
     const hn::Repartition<uint16_t, DF> du16;
     const auto even = hn::BitCast(du16, hn::ShiftRight<16>(Format::Round(df, a)));
     const auto odd = hn::BitCast(du16, Format::Round(df, b));
-    hn::StoreU(hn::OddEven(odd, even), du16, row.data + lane);
+    StoreMaybeStreaming(hn::OddEven(odd, even), du16, row, lane);
   }
 
   template <class DF, class VI = hn::Vec<hn::RebindToSigned<DF>>>

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/cache-inl.h"
 #include "kernels/formats-inl.h"
@@ -45,14 +46,14 @@ class TokenKernel {
                                            From(RowOf<uint16_t>(call_.sin, token_, 0), first),
                                            half_, count);
       for (int64_t head = 0; head < call_.num_q_heads; ++head) {
-        const auto q = RowOf<uint16_t>(call_.q, token_, head);
+        const auto q = HeadOf(call_.q, head);
         RotateHead(angles, head, first, count, [&](Vec a, Vec b, int64_t lane, int64_t n) HWY_ATTR {
           Lanes::template StoreHalf<Format>(DF(), a, b, q, lane, n);
         });
       }
       if (k_row == nullptr && call_.k.data == nullptr) continue;
       for (int64_t head = 0; head < call_.num_kv_heads; ++head) {
-        const auto k = RowOf<uint16_t>(call_.k, token_, head);
+        const auto k = HeadOf(call_.k, head);
         const Codec cache(call_.scale_k, call_.offset_k, call_.k_cache, k_row, head);
         RotateHead(angles, call_.num_q_heads + head, first, count,
                    [&](Vec a, Vec b, int64_t lane, int64_t n) HWY_ATTR {
@@ -63,7 +64,7 @@ class TokenKernel {
     }
     if (v_row == nullptr && call_.v.data == nullptr) return;
     for (int64_t head = 0; head < call_.num_kv_heads; ++head) {
-      const auto v = RowOf<uint16_t>(call_.v, token_, head);
+      const auto v = HeadOf(call_.v, head);
       const Codec cache(call_.scale_v, call_.offset_v, call_.v_cache, v_row, head);
       const int64_t n = call_.head_dim;
       const auto x = x_.Channels((call_.num_q_heads + call_.num_kv_heads + head) * n);
@@ -77,6 +78,12 @@ class TokenKernel {
   }
 
  private:
+  Row<uint16_t> HeadOf(const RowOutput& tensor, int64_t head) const {
+    Row<uint16_t> row = RowOf<uint16_t>(tensor, token_, head);
+    row.streaming = call_.stream_outputs;
+    return row;
+  }
+
   // Rotates pairs [first, first + count) of one head of x and hands both halves to
   // store(a, b, lane, end of the lanes).
   template <class StoreFn>
@@ -101,11 +108,25 @@ class TokenKernel {
   Source<source, Lanes> x_;
 };
 
+// Whether every step's store of this output starts at a multiple of its size.
+template <class DF>
+bool CanStream(DF df, const RowOutput& output, int64_t head_dim) {
+  const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(df));
+  const int64_t mask = 2 * step - 1;
+  return ((reinterpret_cast<intptr_t>(output.data) | 2 * output.token_stride |
+           2 * output.head_stride) & mask) == 0 && head_dim / 2 % step == 0;
+}
+
 template <DType source, DType output, Numerics numerics, class Lanes, class DF>
-void RunTokens(const RowCall& call) {
+void RunTokens(RowCall call) {
+  call.stream_outputs = call.stream_outputs && Lanes::kPullsBack &&
+                        CanStream(DF(), call.q, call.head_dim) &&
+                        CanStream(DF(), call.k, call.head_dim) &&
+                        CanStream(DF(), call.v, call.head_dim);
   for (int64_t token = 0; token < call.num_tokens; ++token) {
     TokenKernel<source, output, numerics, Lanes, DF>(call, token).Run();
   }
+  if (call.stream_outputs) hwy::FlushStream();
 }
 
 // Full vectors if a half head holds a step of them, else vectors of 4 lanes, the smallest that every

@@ -32,7 +32,8 @@ Row<T> RowOf(const RowOutput& output, int64_t token, int64_t head) {
 // The same row from `lane` on.
 template <class T>
 HWY_INLINE Row<T> From(Row<T> row, int64_t lane) {
-  return {row.data + lane * row.stride, row.stride};
+  row.data += lane * row.stride;
+  return row;
 }
 
 // 16-bit x: widened, nothing else.

@@ -200,7 +200,11 @@ class Checker {
   }
 
   bool Shapes() {
-    const auto [batch, seq, tokens, q_heads, kv_heads, head_dim, hidden] = sizes_;
+    // Not structured bindings: clang 14 cannot capture those.
+    const int64_t batch = sizes_.batch_size;
+    const int64_t seq = sizes_.seq_len;
+    const int64_t kv_heads = sizes_.num_kv_heads;
+    const int64_t head_dim = sizes_.head_dim;
     const bool has_seq = spec_.x.rank == 3;
     for (const TensorId id : {TensorId::kCos, TensorId::kSin}) {
       if (!(has_seq ? ShapeIs(id, {batch, seq, 1, head_dim}, "[B, S, 1, D]")
@@ -212,7 +216,7 @@ class Checker {
       return has_seq ? ShapeIs(id, {batch, seq, heads, head_dim}, with_seq)
                      : ShapeIs(id, {batch, heads, head_dim}, without);
     };
-    if (!output(TensorId::kQ, q_heads, "[B, S, Nq, D]", "[B, Nq, D]") ||
+    if (!output(TensorId::kQ, sizes_.num_q_heads, "[B, S, Nq, D]", "[B, Nq, D]") ||
         !output(TensorId::kK, kv_heads, "[B, S, Nkv, D]", "[B, Nkv, D]") ||
         !output(TensorId::kV, kv_heads, "[B, S, Nkv, D]", "[B, Nkv, D]")) {
       return false;
@@ -225,9 +229,9 @@ class Checker {
         return false;
       }
     }
-    return ShapeIs(TensorId::kWeightScale, {hidden}, "[H]") &&
-           ShapeIs(TensorId::kBias, {hidden}, "[H]") &&
-           ShapeIs(TensorId::kActivationScale, {tokens}, "[B * S]") && CacheShapes();
+    return ShapeIs(TensorId::kWeightScale, {sizes_.hidden}, "[H]") &&
+           ShapeIs(TensorId::kBias, {sizes_.hidden}, "[H]") &&
+           ShapeIs(TensorId::kActivationScale, {sizes_.num_tokens}, "[B * S]") && CacheShapes();
   }
 
   bool CacheShapes() {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plan/plan.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstdlib>
 #include <new>
 #include <string>
@@ -138,6 +141,17 @@ int64_t BytesPerToken(const Spec& spec, const Sizes& sizes) {
          2 * sizes.num_kv_heads * sizes.head_dim;
 }
 
+// Stores that bypass the caches do not read the line first, but whoever reads the output next finds
+// it in memory: right for calls whose tensors would push each other out of the last-level cache
+// anyway. Decided for the plan, so that its slices agree.
+bool WorthStreaming(const PlanData& plan) {
+  static const int64_t cache_bytes = [] {
+    const long size = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    return size > 0 ? int64_t{size} : int64_t{32} << 20;  // unknown on some Arm systems
+  }();
+  return plan.sizes.num_tokens > cache_bytes / 2 / std::max<int64_t>(1, plan.bytes_per_token);
+}
+
 Result<std::shared_ptr<const PlanData>> BuildPlan(const Spec& spec) {
   auto plan = std::make_shared<PlanData>();
   plan->spec = plan->effective = spec;
@@ -151,6 +165,7 @@ Result<std::shared_ptr<const PlanData>> BuildPlan(const Spec& spec) {
   LayOutTokens(*plan);
   LayOutParameters(*plan);
   plan->bytes_per_token = BytesPerToken(plan->effective, plan->sizes);
+  plan->row.stream_outputs = WorthStreaming(*plan);
   // With bf16 tables the two numerics are one.
   const bool ascend = spec.numerics == Numerics::kAscend && spec.cos.dtype == DType::kF16;
   plan->rows = FindRows(plan->target, spec.x.dtype, spec.cos.dtype,
