@@ -15,6 +15,7 @@ void AddRun(CLI::App& app);
 void AddVerify(CLI::App& app, ExitCode* exit_code);
 void AddGen(CLI::App& app);
 void AddInfo(CLI::App& app);
+void AddBench(CLI::App& app);
 
 }  // namespace ropekv::cli
 

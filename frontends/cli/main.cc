@@ -71,6 +71,7 @@ ExitCode ParseAndExecute(int argc, char** argv) {
   AddVerify(app, &exit_code);
   AddGen(app);
   AddInfo(app);
+  AddBench(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help_or_version) {

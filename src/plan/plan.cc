@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plan/plan.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <new>
@@ -142,14 +140,13 @@ int64_t BytesPerToken(const Spec& spec, const Sizes& sizes) {
 }
 
 // Stores that bypass the caches do not read the line first, but whoever reads the output next finds
-// it in memory: right for calls whose tensors would push each other out of the last-level cache
-// anyway. Decided for the plan, so that its slices agree.
+// it in memory: right for calls whose tensors would push each other out of a core's share of the
+// last-level cache anyway. Decided for the plan, so that its slices agree. A constant, because what
+// the system says of that cache is the whole socket's, or nothing.
+constexpr int64_t kStreamBytes = 16 << 20;
+
 bool WorthStreaming(const PlanData& plan) {
-  static const int64_t cache_bytes = [] {
-    const long size = sysconf(_SC_LEVEL3_CACHE_SIZE);
-    return size > 0 ? int64_t{size} : int64_t{32} << 20;  // unknown on some Arm systems
-  }();
-  return plan.sizes.num_tokens > cache_bytes / 2 / std::max<int64_t>(1, plan.bytes_per_token);
+  return plan.sizes.num_tokens > kStreamBytes / std::max<int64_t>(1, plan.bytes_per_token);
 }
 
 Result<std::shared_ptr<const PlanData>> BuildPlan(const Spec& spec) {
