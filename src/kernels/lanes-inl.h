@@ -14,8 +14,6 @@
 #define ROPEKV_KERNELS_LANES_INL_H_
 #endif
 
-#include <algorithm>
-
 #include "hwy/highway.h"
 #include "kernels/formats-inl.h"
 
@@ -32,15 +30,19 @@ template <class T>
 struct Row {
   T* data;  // null: absent
   int64_t stride;
-  bool streaming = false;  // outputs: past the caches, at addresses aligned for it
 };
 
-template <class D, class T = hn::TFromD<D>>
-HWY_INLINE void StoreMaybeStreaming(hn::Vec<D> value, D d, Row<T> row, int64_t lane) {
-  if (row.streaming) {
-    hn::Stream(value, d, row.data + lane);
+enum class Stores {
+  kOrdinary,
+  kStreaming,  // past the caches; addresses must be multiples of a step's size
+};
+
+template <Stores stores, class D, class T = hn::TFromD<D>>
+HWY_INLINE void StoreVector(hn::Vec<D> value, D d, T* data) {
+  if constexpr (stores == Stores::kStreaming) {
+    hn::Stream(value, d, data);
   } else {
-    hn::StoreU(value, d, row.data + lane);
+    hn::StoreU(value, d, data);
   }
 }
 
@@ -64,7 +66,7 @@ struct DenseLanes {
     b = Format::ToF32(df, bits_b);
   }
 
-  template <class Format, class DF>
+  template <class Format, Stores stores, class DF>
   static HWY_INLINE void StoreHalf(DF df, Float32<DF> a, Float32<DF> b, Row<uint16_t> row,
                                    int64_t lane, int64_t) {
 #if HWY_TARGET == HWY_SCALAR
@@ -73,7 +75,7 @@ struct DenseLanes {
     hn::StoreU(Format::FromF32(df, b), d, row.data + lane + 1);
 #else
     const hn::Repartition<uint16_t, DF> d;
-    StoreMaybeStreaming(Format::FromF32Pair(df, a, b), d, row, lane);
+    StoreVector<stores>(Format::FromF32Pair(df, a, b), d, row.data + lane);
 #endif
   }
 
@@ -115,13 +117,13 @@ struct EvenOddLanes {
     b = hn::BitCast(df, hn::And(both, hn::Set(du, 0xFFFF0000u)));
   }
 
-  template <class Format, class DF>
+  template <class Format, Stores stores, class DF>
   static HWY_INLINE void StoreHalf(DF df, Float32<DF> a, Float32<DF> b, Row<uint16_t> row,
                                    int64_t lane, int64_t) {
     const hn::Repartition<uint16_t, DF> du16;
     const auto even = hn::BitCast(du16, hn::ShiftRight<16>(Format::Round(df, a)));
     const auto odd = hn::BitCast(du16, Format::Round(df, b));
-    StoreMaybeStreaming(hn::OddEven(odd, even), du16, row, lane);
+    StoreVector<stores>(hn::OddEven(odd, even), du16, row.data + lane);
   }
 
   template <class DF, class VI = hn::Vec<hn::RebindToSigned<DF>>>
@@ -156,11 +158,11 @@ struct StridedLanes {
     b = Format::ToF32(df, bits_b);
   }
 
-  template <class Format, class DF>
+  template <class Format, Stores stores, class DF>
   static HWY_INLINE void StoreHalf(DF df, Float32<DF> a, Float32<DF> b, Row<uint16_t> row,
                                    int64_t lane, int64_t n) {
     uint16_t lanes[2 * kMaxLanes];
-    DenseLanes::StoreHalf<Format>(df, a, b, {lanes, 1}, 0, n);
+    DenseLanes::StoreHalf<Format, Stores::kOrdinary>(df, a, b, {lanes, 1}, 0, n);
     Scatter(df, lanes, row, lane, n);
   }
 
@@ -187,15 +189,22 @@ struct StridedLanes {
   }
 };
 
-// Calls body(position, lane) for each step of a row of n lanes. A last step that does not fit is
+// Calls body(position, lane) for each step of a row of n lanes. Where a last step does not fit it is
 // pulled back to end at n and repeats lanes of the one before: no masks, nothing touched past the end,
 // and the same bytes again, since inputs and outputs never overlap. Its position is not pulled back,
 // for scratch that it must not share with its neighbour.
 template <class Lanes, class DF, class Body>
 HWY_INLINE void ForSteps(DF df, int64_t n, const Body& body) {
   const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(df));
-  for (int64_t position = 0; position < n; position += step) {
-    body(position, Lanes::kPullsBack ? std::min(position, n - step) : position);
+  int64_t lane = 0;
+  int64_t end = Lanes::kPullsBack ? n - n % step : n;
+  // Twice through one loop at most: the inlined body is long, and a bound computed in it would cost
+  // a tenth of the time.
+  for (int64_t shift = 0;; shift = step - n % step) {
+    for (; lane < end; lane += step) body(lane + shift, lane);
+    if (end == n || !Lanes::kPullsBack) return;
+    lane = n - step;
+    end = n;
   }
 }
 

@@ -27,16 +27,14 @@ class TokenKernel {
   using Round = Rounding<numerics, source>;
   using Rotary = RotateHalf<Round>;
   using Format = OutputFormat<source, output>;
-  using Codec = Int8Codec<Lanes>;
   using Vec = Float32<DF>;
 
  public:
   TokenKernel(const RowCall& call, int64_t token)
-      : call_(call), token_(token), half_(call.head_dim / 2), x_(call, token) {}
+      : call_(call), token_(token), half_(call.head_dim / 2) {}
 
+  template <Stores stores>
   HWY_INLINE void Run() const {
-    int8_t* const k_row = call_.k_cache.rows[token_];
-    int8_t* const v_row = call_.v_cache.rows[token_];
     // Long heads go in blocks of kMaxPairs, the last pulled back like a step.
     const int64_t count = std::min(half_, Angles::kMaxPairs);
     for (int64_t block = 0; block < half_; block += Angles::kMaxPairs) {
@@ -45,43 +43,60 @@ class TokenKernel {
       angles.Load<Lanes, FormatOf<output>>(DF(), From(RowOf<uint16_t>(call_.cos, token_, 0), first),
                                            From(RowOf<uint16_t>(call_.sin, token_, 0), first),
                                            half_, count);
-      for (int64_t head = 0; head < call_.num_q_heads; ++head) {
-        const auto q = HeadOf(call_.q, head);
-        RotateHead(angles, head, first, count, [&](Vec a, Vec b, int64_t lane, int64_t n) HWY_ATTR {
-          Lanes::template StoreHalf<Format>(DF(), a, b, q, lane, n);
-        });
-      }
-      if (k_row == nullptr && call_.k.data == nullptr) continue;
-      for (int64_t head = 0; head < call_.num_kv_heads; ++head) {
-        const auto k = HeadOf(call_.k, head);
-        const Codec cache(call_.scale_k, call_.offset_k, call_.k_cache, k_row, head);
-        RotateHead(angles, call_.num_q_heads + head, first, count,
-                   [&](Vec a, Vec b, int64_t lane, int64_t n) HWY_ATTR {
-                     if (k.data) Lanes::template StoreHalf<Format>(DF(), a, b, k, lane, n);
-                     cache.Store(DF(), Round::Step(DF(), a), Round::Step(DF(), b), lane, n);
-                   });
-      }
+      RotateQ<stores>(angles, first, count);
+      RotateK(angles, first, count);
     }
-    if (v_row == nullptr && call_.v.data == nullptr) return;
+    CopyV();
+  }
+
+ private:
+  template <Stores stores>
+  HWY_INLINE void RotateQ(const Angles& angles, int64_t first, int64_t count) const {
+    for (int64_t head = 0; head < call_.num_q_heads; ++head) {
+      const auto q = RowOf<uint16_t>(call_.q, token_, head);
+      RotateHead(angles, head, first, count, [&](Vec a, Vec b, int64_t lane, int64_t n) HWY_ATTR {
+        Lanes::template StoreHalf<Format, stores>(DF(), a, b, q, lane, n);
+      });
+    }
+  }
+
+  HWY_INLINE void RotateK(const Angles& angles, int64_t first, int64_t count) const {
+    int8_t* const row = call_.k_cache.rows[token_];
+    if (row == nullptr && call_.k.data == nullptr) return;
     for (int64_t head = 0; head < call_.num_kv_heads; ++head) {
-      const auto v = HeadOf(call_.v, head);
-      const Codec cache(call_.scale_v, call_.offset_v, call_.v_cache, v_row, head);
-      const int64_t n = call_.head_dim;
-      const auto x = x_.Channels((call_.num_q_heads + call_.num_kv_heads + head) * n);
-      ForSteps<Lanes>(DF(), n, [&](int64_t, int64_t lane) HWY_ATTR {
+      const auto k = RowOf<uint16_t>(call_.k, token_, head);
+      const Int8Codec<Lanes> cache(call_.scale_k, call_.offset_k, call_.k_cache, row, head);
+      RotateHead(angles, call_.num_q_heads + head, first, count,
+                 [&](Vec a, Vec b, int64_t lane, int64_t n) HWY_ATTR {
+                   StoreIfWanted<Lanes>(a, b, k, lane, n);
+                   cache.Store(DF(), Round::Step(DF(), a), Round::Step(DF(), b), lane, n);
+                 });
+    }
+  }
+
+  HWY_INLINE void CopyV() const {
+    // Nothing is gained by even and odd lanes here, and the scales come in order.
+    using InOrder = std::conditional_t<std::is_same_v<Lanes, EvenOddLanes>, DenseLanes, Lanes>;
+    int8_t* const row = call_.v_cache.rows[token_];
+    if (row == nullptr && call_.v.data == nullptr) return;
+    const Source<source, InOrder> token(call_, token_);
+    const int64_t n = call_.head_dim;
+    for (int64_t head = 0; head < call_.num_kv_heads; ++head) {
+      const auto v = RowOf<uint16_t>(call_.v, token_, head);
+      const Int8Codec<InOrder> cache(call_.scale_v, call_.offset_v, call_.v_cache, row, head);
+      const auto x = token.Channels((call_.num_q_heads + call_.num_kv_heads + head) * n);
+      ForSteps<InOrder>(DF(), n, [&](int64_t, int64_t lane) HWY_ATTR {
         Vec a, b;
         x.Load(DF(), lane, n, a, b);
-        if (v.data) Lanes::template StoreHalf<Format>(DF(), a, b, v, lane, n);
+        StoreIfWanted<InOrder>(a, b, v, lane, n);
         cache.Store(DF(), a, b, lane, n);
       });
     }
   }
 
- private:
-  Row<uint16_t> HeadOf(const RowOutput& tensor, int64_t head) const {
-    Row<uint16_t> row = RowOf<uint16_t>(tensor, token_, head);
-    row.streaming = call_.stream_outputs;
-    return row;
+  template <class L>
+  static HWY_INLINE void StoreIfWanted(Vec a, Vec b, Row<uint16_t> row, int64_t lane, int64_t n) {
+    if (row.data) L::template StoreHalf<Format, Stores::kOrdinary>(DF(), a, b, row, lane, n);
   }
 
   // Rotates pairs [first, first + count) of one head of x and hands both halves to
@@ -89,7 +104,8 @@ class TokenKernel {
   template <class StoreFn>
   HWY_INLINE void RotateHead(const Angles& angles, int64_t x_head, int64_t first, int64_t count,
                              const StoreFn& store) const {
-    const auto lo_half = x_.Channels(x_head * call_.head_dim + first);
+    const Source<source, Lanes> token(call_, token_);
+    const auto lo_half = token.Channels(x_head * call_.head_dim + first);
     const auto hi_half = lo_half.Channels(half_);
     ForSteps<Lanes>(DF(), count, [&](int64_t position, int64_t lane) HWY_ATTR {
       Vec lo_a, lo_b, hi_a, hi_b;
@@ -105,28 +121,31 @@ class TokenKernel {
   const RowCall& call_;
   int64_t token_;
   int64_t half_;
-  Source<source, Lanes> x_;
 };
 
-// Whether every step's store of this output starts at a multiple of its size.
+// Whether every step's store to this output starts at a multiple of its size.
 template <class DF>
-bool CanStream(DF df, const RowOutput& output, int64_t head_dim) {
+bool StepsAreAligned(DF df, const RowOutput& tensor, int64_t head_dim) {
   const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(df));
-  const int64_t mask = 2 * step - 1;
-  return ((reinterpret_cast<intptr_t>(output.data) | 2 * output.token_stride |
-           2 * output.head_stride) & mask) == 0 && head_dim / 2 % step == 0;
+  const int64_t offsets = reinterpret_cast<intptr_t>(tensor.data) | 2 * tensor.token_stride |
+                          2 * tensor.head_stride;
+  return offsets % (2 * step) == 0 && head_dim / 2 % step == 0;
 }
 
 template <DType source, DType output, Numerics numerics, class Lanes, class DF>
-void RunTokens(RowCall call) {
-  call.stream_outputs = call.stream_outputs && Lanes::kPullsBack &&
-                        CanStream(DF(), call.q, call.head_dim) &&
-                        CanStream(DF(), call.k, call.head_dim) &&
-                        CanStream(DF(), call.v, call.head_dim);
-  for (int64_t token = 0; token < call.num_tokens; ++token) {
-    TokenKernel<source, output, numerics, Lanes, DF>(call, token).Run();
+void RunTokens(const RowCall& call) {
+  using Kernel = TokenKernel<source, output, numerics, Lanes, DF>;
+  if constexpr (Lanes::kPullsBack) {
+    if (call.stream_q && StepsAreAligned(DF(), call.q, call.head_dim)) {
+      for (int64_t token = 0; token < call.num_tokens; ++token) {
+        Kernel(call, token).template Run<Stores::kStreaming>();
+      }
+      return hwy::FlushStream();
+    }
   }
-  if (call.stream_outputs) hwy::FlushStream();
+  for (int64_t token = 0; token < call.num_tokens; ++token) {
+    Kernel(call, token).template Run<Stores::kOrdinary>();
+  }
 }
 
 // Full vectors if a half head holds a step of them, else vectors of 4 lanes, the smallest that every

@@ -162,7 +162,7 @@ Result<std::shared_ptr<const PlanData>> BuildPlan(const Spec& spec) {
   LayOutTokens(*plan);
   LayOutParameters(*plan);
   plan->bytes_per_token = BytesPerToken(plan->effective, plan->sizes);
-  plan->row.stream_outputs = WorthStreaming(*plan);
+  plan->row.stream_q = WorthStreaming(*plan);
   // With bf16 tables the two numerics are one.
   const bool ascend = spec.numerics == Numerics::kAscend && spec.cos.dtype == DType::kF16;
   plan->rows = FindRows(plan->target, spec.x.dtype, spec.cos.dtype,
