@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Builds everything and runs all tests: optimised with g++, then with clang under the address and
+# undefined behaviour sanitizers, then those that use threads under the thread sanitizer.
+# On two cores it takes under 15 minutes.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/lib.sh
+trap '[[ $? -eq 0 ]] || echo "test.sh: FAILED after $(total_time)" >&2' EXIT
+
+# build PRESET [TARGET...]
+build() {
+  local preset=$1
+  shift
+  quietly cmake --preset "$preset" -DROPEKV_BUILD_TESTS=ON
+  quietly cmake --build --preset "$preset" --parallel "$jobs" ${1:+--target "$@"}
+}
+
+# run_tests PRESET [CTEST OPTION...]: off a terminal, only what did not pass and the summary.
+run_tests() {
+  local preset=$1
+  shift
+  local command=(ctest --preset "$preset" --parallel "$jobs" --no-tests=error "$@")
+  if [[ -t 1 ]]; then
+    "${command[@]}" --progress
+  else
+    "${command[@]}" | grep -vE '^ +(Start +[0-9]+: |[0-9]+/[0-9]+ Test +#[0-9]+: .* Passed )'
+  fi
+}
+
+# What the thread sanitizer is for: the tests that share a plan, or a call, among threads.
+threaded_targets=(run_test)
+threaded_tests='^(Slices|Threads)\.'
+
+step "Packages" bash scripts/setup.sh test
+step "Build, optimised, g++" build release
+step "All tests" run_tests release
+step "Build with clang, address and undefined behaviour sanitizers" build asan-ubsan
+step "Tests under these sanitizers" run_tests asan-ubsan
+step "Build with the thread sanitizer" build tsan "${threaded_targets[@]}"
+step "Tests with threads, under this sanitizer" run_tests tsan --tests-regex "$threaded_tests"
+
+printf '\ntest.sh: all tests passed in %s\n' "$(total_time)"
