@@ -177,7 +177,8 @@ aclError aclrtProcessReport(int32_t timeout) {
     }
     const auto queue = Subscriptions::Get().OfThread(static_cast<uint64_t>(pthread_self()));
     if (!queue) {
-      return Fail(ACL_ERROR_RT_THREAD_SUBSCRIBE, "this thread serves no stream: aclrtSubscribeReport");
+      return Fail(ACL_ERROR_RT_THREAD_SUBSCRIBE,
+                  "this thread serves no stream: aclrtSubscribeReport");
     }
     if (queue->RunOldest(DeadlineAfter(timeout))) return ACL_SUCCESS;
     return Fail(ACL_ERROR_RT_WAIT_TIMEOUT, "no callback became due within %d ms", timeout);

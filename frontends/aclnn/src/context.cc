@@ -67,7 +67,9 @@ int CheckDevice(int32_t device) {
               count - 1);
 }
 
-std::shared_ptr<Context> CurrentContextOrNull() { return ContextTable::Get().Find(current_context); }
+std::shared_ptr<Context> CurrentContextOrNull() {
+  return ContextTable::Get().Find(current_context);
+}
 
 int FindCurrentContext(std::shared_ptr<Context>& context) {
   context = CurrentContextOrNull();
@@ -92,8 +94,8 @@ int CreateStream(uint32_t flags, aclrtStream* stream) {
   if (!stream) return Fail(ACL_ERROR_INVALID_PARAM, "stream is null");
   std::shared_ptr<Context> context;
   if (const int code = FindCurrentContext(context)) return code;
-  *stream = StreamTable::Get().Insert(
-      std::make_shared<Stream>(current_context, context->device, flags));
+  *stream =
+      StreamTable::Get().Insert(std::make_shared<Stream>(current_context, context->device, flags));
   return ACL_SUCCESS;
 }
 
@@ -149,7 +151,8 @@ aclError aclrtGetDevice(int32_t* deviceId) {
 
 aclError aclrtSynchronizeDeviceWithTimeout(int32_t timeout) {
   return RuntimeCall(__func__, [&]() -> aclError {
-    if (timeout < -1) return Fail(ACL_ERROR_RT_PARAM_INVALID, "timeout %d; expected -1 or ms", timeout);
+    if (timeout < -1)
+      return Fail(ACL_ERROR_RT_PARAM_INVALID, "timeout %d; expected -1 or ms", timeout);
     std::shared_ptr<Context> context;
     if (const int code = FindCurrentContext(context)) return code;
     return SynchroniseDevice(context->device, DeadlineAfter(timeout));

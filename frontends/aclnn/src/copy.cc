@@ -31,8 +31,8 @@ struct Copy {
 
 int CheckCount(size_t count, size_t capacity) {
   if (count <= capacity) return ACL_SUCCESS;
-  return Fail(ACL_ERROR_RT_PARAM_INVALID, "count %zu is more than the destination's %zu bytes", count,
-              capacity);
+  return Fail(ACL_ERROR_RT_PARAM_INVALID, "count %zu is more than the destination's %zu bytes",
+              count, capacity);
 }
 
 int CheckPointers(const void* to, const void* from) {
@@ -42,7 +42,8 @@ int CheckPointers(const void* to, const void* from) {
 
 // The direction follows from the pointers; the kind only has to be a legal one.
 int CheckKind(aclrtMemcpyKind kind) {
-  if (kind >= ACL_MEMCPY_HOST_TO_HOST && kind <= ACL_MEMCPY_HOST_TO_BUF_TO_DEVICE) return ACL_SUCCESS;
+  if (kind >= ACL_MEMCPY_HOST_TO_HOST && kind <= ACL_MEMCPY_HOST_TO_BUF_TO_DEVICE)
+    return ACL_SUCCESS;
   return Fail(ACL_ERROR_INVALID_PARAM, "kind %d; expected 0 to %d", kind,
               ACL_MEMCPY_HOST_TO_BUF_TO_DEVICE);
 }
@@ -138,8 +139,7 @@ aclError aclrtMemsetAsync(void* devPtr, size_t maxCount, int32_t value, size_t c
   return RuntimeCall(__func__, [&]() -> aclError {
     if (count == 0) return ACL_SUCCESS;
     if (const int code = CheckSet(devPtr, maxCount, count)) return code;
-    return SubmitWork(stream, count, /*wait=*/false,
-                      [=] { std::memset(devPtr, value, count); });
+    return SubmitWork(stream, count, /*wait=*/false, [=] { std::memset(devPtr, value, count); });
   });
 }
 

@@ -9,8 +9,9 @@ struct aclDataBuffer {
 using namespace ropekv::acl;
 
 aclDataBuffer* aclCreateDataBuffer(void* data, size_t size) {
-  return CreateCall<aclDataBuffer>(Layer::kRuntime, __func__,
-                                   [&] { return new aclDataBuffer{data, size}; });
+  return CreateCall<aclDataBuffer>(Layer::kRuntime, __func__, [&] {
+    return new aclDataBuffer{data, size};
+  });
 }
 
 aclError aclDestroyDataBuffer(const aclDataBuffer* dataBuffer) {

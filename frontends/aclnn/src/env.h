@@ -11,14 +11,14 @@
 namespace ropekv::acl {
 
 struct Env {
-  bool strict = false;                      // ROPEKV_STRICT
-  bool check = false;                       // ROPEKV_CHECK
-  Numerics numerics = Numerics::kAscend;    // ROPEKV_NUMERICS
-  int32_t device_count = 1;                 // ROPEKV_DEVICE_COUNT
-  std::string soc_name = "Ascend910B1";     // ROPEKV_SOC_NAME
-  int32_t acl_version[3] = {1, 15, 0};      // ROPEKV_ACL_VERSION
-  std::string cann_version;                 // ROPEKV_CANN_VERSION; empty: from the version file
-  std::string error;                        // which variable has a value that means nothing
+  bool strict = false;                    // ROPEKV_STRICT
+  bool check = false;                     // ROPEKV_CHECK
+  Numerics numerics = Numerics::kAscend;  // ROPEKV_NUMERICS
+  int32_t device_count = 1;               // ROPEKV_DEVICE_COUNT
+  std::string soc_name = "Ascend910B1";   // ROPEKV_SOC_NAME
+  int32_t acl_version[3] = {1, 15, 0};    // ROPEKV_ACL_VERSION
+  std::string cann_version;               // ROPEKV_CANN_VERSION; empty: from the version file
+  std::string error;                      // which variable has a value that means nothing
 };
 
 const Env& GetEnv();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How calls of the C interface fail: a code for the caller, a message for aclGetRecentErrMsg, and no
-// exception past the boundary. A call that succeeds touches none of this but one thread-local.
+// How calls of the C interface fail: a code for the caller, a message for aclGetRecentErrMsg, and
+// no exception past the boundary. A call that succeeds touches none of this but one thread-local.
 #ifndef ROPEKV_ACLNN_ERROR_H_
 #define ROPEKV_ACLNN_ERROR_H_
 
@@ -47,28 +47,31 @@ Value Call(Layer layer, const char* function, Value (*failed)(int code), Body&& 
   try {
     return body();
   } catch (const std::bad_alloc&) {
-    return failed(Fail(layer == Layer::kAclnn ? kErrInner : ACL_ERROR_BAD_ALLOC,
-                       "out of host memory"));
+    return failed(
+        Fail(layer == Layer::kAclnn ? kErrInner : ACL_ERROR_BAD_ALLOC, "out of host memory"));
   } catch (const std::exception& error) {
-    return failed(Fail(layer == Layer::kAclnn ? kErrInner : ACL_ERROR_INTERNAL_ERROR, "%s",
-                       error.what()));
+    return failed(
+        Fail(layer == Layer::kAclnn ? kErrInner : ACL_ERROR_INTERNAL_ERROR, "%s", error.what()));
   }
 }
 
 template <class Body>
 int RuntimeCall(const char* function, Body&& body) noexcept {
-  return Call<int>(Layer::kRuntime, function, [](int code) { return code; }, body);
+  return Call<int>(
+      Layer::kRuntime, function, [](int code) { return code; }, body);
 }
 
 template <class Body>
 int AclnnCall(const char* function, Body&& body) noexcept {
-  return Call<int>(Layer::kAclnn, function, [](int code) { return code; }, body);
+  return Call<int>(
+      Layer::kAclnn, function, [](int code) { return code; }, body);
 }
 
 // For functions that make an object and return null if they cannot.
 template <class Object, class Body>
 Object* CreateCall(Layer layer, const char* function, Body&& body) noexcept {
-  return Call<Object*>(layer, function, [](int) -> Object* { return nullptr; }, body);
+  return Call<Object*>(
+      layer, function, [](int) -> Object* { return nullptr; }, body);
 }
 
 }  // namespace ropekv::acl

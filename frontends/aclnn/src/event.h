@@ -36,7 +36,8 @@ class Event {
   // The event's handle is gone: nobody waits any longer.
   void Abandon();
 
-  // Waits for `recording`, or if it is null for the first one to come. Polls `give_up` (may be null).
+  // Waits for `recording`, or if it is null for the first one to come. Polls `give_up` (may be
+  // null).
   enum class WaitResult { kDone, kTimeout, kGivenUp };
   WaitResult Wait(RecordingPtr recording, const Deadline& deadline, const Stream* give_up_with);
 

@@ -72,7 +72,8 @@ int StreamWait(aclrtStream stream_handle, aclrtEvent event_handle, uint32_t seco
   const auto wait = [task = std::make_shared<WaitTask>(event), recording,
                      seconds](Stream& self) -> TaskFailure {
     const Deadline deadline =
-        seconds == 0 ? Deadline() : std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+        seconds == 0 ? Deadline()
+                     : std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
     if (task->event->Wait(recording, deadline, &self) != Event::WaitResult::kTimeout) return {};
     return {ACL_ERROR_RT_EVENT_SYNC_TIMEOUT,
             "waited " + std::to_string(seconds) + " s for an event that did not complete"};
@@ -195,7 +196,8 @@ aclError aclrtSynchronizeEvent(aclrtEvent event) {
 
 aclError aclrtSynchronizeEventWithTimeout(aclrtEvent event, int32_t timeout) {
   return RuntimeCall(__func__, [&]() -> aclError {
-    if (timeout < -1) return Fail(ACL_ERROR_RT_PARAM_INVALID, "timeout %d; expected -1 or ms", timeout);
+    if (timeout < -1)
+      return Fail(ACL_ERROR_RT_PARAM_INVALID, "timeout %d; expected -1 or ms", timeout);
     return SynchroniseEvent(event, timeout);
   });
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Handles that programs hold for our objects. A handle is a name, not an address, so that one that is
-// stale, foreign or of another kind is found out and never followed.
+// Handles that programs hold for our objects. A handle is a name, not an address, so that one that
+// is stale, foreign or of another kind is found out and never followed.
 #ifndef ROPEKV_ACLNN_HANDLE_TABLE_H_
 #define ROPEKV_ACLNN_HANDLE_TABLE_H_
 
@@ -20,7 +20,8 @@ enum class HandleKind : uintptr_t { kContext = 1, kStream = 2, kEvent = 3, kExec
 template <class T, HandleKind kKind>
 class HandleTable {
  public:
-  // The only one of its type; never destroyed, because programs leak handles and threads outlive main.
+  // The only one of its type; never destroyed, because programs leak handles and threads outlive
+  // main.
   static HandleTable& Get() {
     static auto& table = *new HandleTable;
     return table;

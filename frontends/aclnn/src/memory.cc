@@ -23,9 +23,14 @@ size_t RoundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * u
 void GiveBack(const Block& block) {
   auto* begin = reinterpret_cast<void*>(block.begin);
   switch (block.kind) {
-    case MemoryKind::kDevice: munmap(begin, block.mapped_bytes); break;
-    case MemoryKind::kPinnedHost: std::free(begin); break;
-    case MemoryKind::kRegisteredHost: break;  // the program's
+    case MemoryKind::kDevice:
+      munmap(begin, block.mapped_bytes);
+      break;
+    case MemoryKind::kPinnedHost:
+      std::free(begin);
+      break;
+    case MemoryKind::kRegisteredHost:
+      break;  // the program's
   }
 }
 
@@ -33,9 +38,12 @@ void GiveBack(const Block& block) {
 
 const char* Name(MemoryKind kind) {
   switch (kind) {
-    case MemoryKind::kDevice: return "device";
-    case MemoryKind::kPinnedHost: return "aclrtMallocHost";
-    case MemoryKind::kRegisteredHost: return "registered host";
+    case MemoryKind::kDevice:
+      return "device";
+    case MemoryKind::kPinnedHost:
+      return "aclrtMallocHost";
+    case MemoryKind::kRegisteredHost:
+      return "registered host";
   }
   return "unknown";
 }
@@ -69,7 +77,8 @@ void* MemoryTable::AllocateHost(size_t bytes) {
 }
 
 bool MemoryTable::Register(void* begin, size_t bytes) {
-  const Block block{reinterpret_cast<uintptr_t>(begin), bytes, bytes, MemoryKind::kRegisteredHost, 0};
+  const Block block{reinterpret_cast<uintptr_t>(begin), bytes, bytes, MemoryKind::kRegisteredHost,
+                    0};
   const std::lock_guard lock(mutex_);
   const auto next = blocks_.lower_bound(block.begin);
   if (next != blocks_.end() && block.Contains(next->second.begin)) return false;

@@ -14,8 +14,8 @@ int32_t CurrentDevice() {
   return context ? context->device : 0;
 }
 
-// Unknown policies behave like HUGE_FIRST, as documented. Huge pages are a hint here: HUGE_ONLY does
-// not fail where the kernel has none to give.
+// Unknown policies behave like HUGE_FIRST, as documented. Huge pages are a hint here: HUGE_ONLY
+// does not fail where the kernel has none to give.
 bool WantsHugePages(aclrtMemMallocPolicy policy) {
   return policy != ACL_MEM_MALLOC_NORMAL_ONLY && policy != ACL_MEM_MALLOC_NORMAL_ONLY_P2P;
 }
@@ -28,7 +28,8 @@ int MallocDevice(void** pointer, size_t size, aclrtMemMallocPolicy policy) {
     return Fail(ACL_ERROR_INVALID_PARAM, "size %zu; expected 1 to %zu", size, SIZE_MAX - 63);
   }
   void* memory = MemoryTable::Get().AllocateDevice(size, CurrentDevice(), WantsHugePages(policy));
-  if (!memory) return Fail(ACL_ERROR_RT_MEMORY_ALLOCATION, "no %zu bytes of memory to be had", size);
+  if (!memory)
+    return Fail(ACL_ERROR_RT_MEMORY_ALLOCATION, "no %zu bytes of memory to be had", size);
   *pointer = memory;
   return ACL_SUCCESS;
 }
@@ -80,7 +81,8 @@ aclError aclrtMallocWithCfg(void** devPtr, size_t size, aclrtMemMallocPolicy pol
       // here: neither changes anything.
       const aclrtMallocAttribute& attribute = cfg->attrs[i];
       if (attribute.attr == ACL_RT_MEM_ATTR_DEVICE_ID) {
-        if (const int code = CheckDevice(static_cast<int32_t>(attribute.value.deviceId))) return code;
+        if (const int code = CheckDevice(static_cast<int32_t>(attribute.value.deviceId)))
+          return code;
       } else if (attribute.attr < ACL_RT_MEM_ATTR_RSV || attribute.attr > ACL_RT_MEM_ATTR_VA_FLAG) {
         return Fail(ACL_ERROR_RT_PARAM_INVALID, "cfg->attrs[%zu] is %d; expected 0 to %d", i,
                     attribute.attr, ACL_RT_MEM_ATTR_VA_FLAG);
@@ -134,8 +136,8 @@ aclError aclrtMemInvalidate(void* devPtr, size_t size) {
 aclError aclrtHostRegister(void* ptr, uint64_t size, aclrtHostRegisterType type, void** devPtr) {
   return RuntimeCall(__func__, [&]() -> aclError {
     if (!ptr || !devPtr || size == 0) {
-      return Fail(ACL_ERROR_INVALID_PARAM, "ptr %p, devPtr %p, size %llu; expected none to be 0", ptr,
-                  static_cast<void*>(devPtr), static_cast<unsigned long long>(size));
+      return Fail(ACL_ERROR_INVALID_PARAM, "ptr %p, devPtr %p, size %llu; expected none to be 0",
+                  ptr, static_cast<void*>(devPtr), static_cast<unsigned long long>(size));
     }
     if (type != ACL_HOST_REGISTER_MAPPED && type != ACL_HOST_REGISTER_READONLY) {
       return Fail(ACL_ERROR_RT_FEATURE_NOT_SUPPORT, "type %d; expected MAPPED or READONLY", type);
@@ -160,8 +162,8 @@ aclError aclrtHostUnregister(void* ptr) {
 aclError aclrtPointerGetAttributes(const void* ptr, aclrtPtrAttributes* attributes) {
   return RuntimeCall(__func__, [&]() -> aclError {
     if (!ptr || !attributes) {
-      return Fail(ACL_ERROR_INVALID_PARAM, "ptr %p, attributes %p; expected neither to be null", ptr,
-                  static_cast<void*>(attributes));
+      return Fail(ACL_ERROR_INVALID_PARAM, "ptr %p, attributes %p; expected neither to be null",
+                  ptr, static_cast<void*>(attributes));
     }
     const auto block = MemoryTable::Get().Find(ptr);
     *attributes = {};
@@ -170,7 +172,8 @@ aclError aclrtPointerGetAttributes(const void* ptr, aclrtPtrAttributes* attribut
     if (!block) return ACL_SUCCESS;
     attributes->location.id = static_cast<uint32_t>(block->device);
     const bool is_device = block->kind == MemoryKind::kDevice;
-    attributes->location.type = is_device ? ACL_MEM_LOCATION_TYPE_DEVICE : ACL_MEM_LOCATION_TYPE_HOST;
+    attributes->location.type =
+        is_device ? ACL_MEM_LOCATION_TYPE_DEVICE : ACL_MEM_LOCATION_TYPE_HOST;
     return ACL_SUCCESS;
   });
 }

@@ -121,8 +121,8 @@ int Stream::Synchronise(const Deadline& deadline) {
     // A stopped stream does no more work, and says so each time.
     if (!stopped_) failure_ = {};
   }
-  return FailWith(failure.code, "a task of stream " + std::to_string(id_) +
-                                    " failed: " + failure.message);
+  return FailWith(failure.code,
+                  "a task of stream " + std::to_string(id_) + " failed: " + failure.message);
 }
 
 bool Stream::idle() const {

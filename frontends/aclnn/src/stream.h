@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A stream: tasks run one after the other, in a thread of the stream's own, or at once in the caller
-// when the stream is idle and the task is small.
+// A stream: tasks run one after the other, in a thread of the stream's own, or at once in the
+// caller when the stream is idle and the task is small.
 #ifndef ROPEKV_ACLNN_STREAM_H_
 #define ROPEKV_ACLNN_STREAM_H_
 
@@ -63,8 +63,8 @@ class Stream {
   enum class WaitResult { kDone, kTimeout };
   // Waits for all that was submitted so far.
   WaitResult Wait(const Deadline& deadline);
-  // Wait, unless the stream's flags exempt it; then the code of the first failure since the last call,
-  // noted for aclGetRecentErrMsg.
+  // Wait, unless the stream's flags exempt it; then the code of the first failure since the last
+  // call, noted for aclGetRecentErrMsg.
   int Synchronise(const Deadline& deadline);
   bool idle() const;
 
@@ -112,7 +112,7 @@ class Stream {
   std::condition_variable task_ready_;
   std::condition_variable task_done_;
   std::deque<QueuedTask> queue_;
-  bool busy_ = false;    // a task is running
+  bool busy_ = false;  // a task is running
   bool closed_ = false;
   int waiters_ = 0;
   uint64_t submitted_ = 0;

@@ -51,7 +51,8 @@ aclError aclrtSynchronizeStream(aclrtStream stream) {
 
 aclError aclrtSynchronizeStreamWithTimeout(aclrtStream stream, int32_t timeout) {
   return RuntimeCall(__func__, [&]() -> aclError {
-    if (timeout < -1) return Fail(ACL_ERROR_RT_PARAM_INVALID, "timeout %d; expected -1 or ms", timeout);
+    if (timeout < -1)
+      return Fail(ACL_ERROR_RT_PARAM_INVALID, "timeout %d; expected -1 or ms", timeout);
     return SynchroniseStream(stream, timeout);
   });
 }

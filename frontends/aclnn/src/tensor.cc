@@ -56,7 +56,10 @@ void Describe(aclTensor& tensor, const Description& from) {
 int GetArray(const aclTensor* tensor, std::span<const int64_t> (aclTensor::*values)() const,
              int64_t** array, uint64_t* size) {
   if (!tensor || !array || !size) {
-    return Fail(kErrParamNullptr, "%s is null", !tensor ? "tensor" : !array ? "the array" : "the size");
+    return Fail(kErrParamNullptr, "%s is null",
+                !tensor  ? "tensor"
+                : !array ? "the array"
+                         : "the size");
   }
   const std::span<const int64_t> from = (tensor->*values)();
   auto* copy = new int64_t[from.size()];
@@ -68,7 +71,8 @@ int GetArray(const aclTensor* tensor, std::span<const int64_t> (aclTensor::*valu
 
 template <class T>
 int GetField(const aclTensor* tensor, T aclTensor::*field, T* value) {
-  if (!tensor || !value) return Fail(kErrParamNullptr, "%s is null", tensor ? "the output" : "tensor");
+  if (!tensor || !value)
+    return Fail(kErrParamNullptr, "%s is null", tensor ? "the output" : "tensor");
   *value = tensor->*field;
   return ACL_SUCCESS;
 }
@@ -117,9 +121,8 @@ aclnnStatus aclInitTensor(aclTensor* tensor, const int64_t* viewDims, uint64_t v
 }
 
 aclnnStatus aclGetViewShape(const aclTensor* tensor, int64_t** viewDims, uint64_t* viewDimsNum) {
-  return AclnnCall(__func__, [&] {
-    return GetArray(tensor, &aclTensor::view_dims, viewDims, viewDimsNum);
-  });
+  return AclnnCall(__func__,
+                   [&] { return GetArray(tensor, &aclTensor::view_dims, viewDims, viewDimsNum); });
 }
 
 aclnnStatus aclGetStorageShape(const aclTensor* tensor, int64_t** storageDims,
@@ -131,9 +134,8 @@ aclnnStatus aclGetStorageShape(const aclTensor* tensor, int64_t** storageDims,
 
 aclnnStatus aclGetViewStrides(const aclTensor* tensor, int64_t** stridesValue,
                               uint64_t* stridesNum) {
-  return AclnnCall(__func__, [&] {
-    return GetArray(tensor, &aclTensor::strides, stridesValue, stridesNum);
-  });
+  return AclnnCall(__func__,
+                   [&] { return GetArray(tensor, &aclTensor::strides, stridesValue, stridesNum); });
 }
 
 aclnnStatus aclGetViewOffset(const aclTensor* tensor, int64_t* offset) {
