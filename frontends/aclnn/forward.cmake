@@ -4,9 +4,9 @@
 #   forward.S       in each thin library: one function a name, which jumps through that table
 #   *.map           version scripts, so that nothing else is exported
 #
-# A thin library has to define the names itself: what a library merely depends on (DT_NEEDED) does not
-# satisfy the references of a program that is linked with that library only. And it must not define
-# them by a copy of the code, since there is one set of streams and allocations per process.
+# A thin library has to define the names itself: what a library merely depends on (DT_NEEDED) does
+# not satisfy the references of a program that is linked with that library only. And it must not
+# define them by a copy of the code, since a process has one set of streams and allocations.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   # endbr64 as the compiler would put it, for programs that run with indirect branch tracking.
   set(jump "  endbr64\n  movq ropekv_acl_entries@GOTPCREL(%rip), %r11\n  jmp *@offset@(%r11)\n")

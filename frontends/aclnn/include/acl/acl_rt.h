@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The runtime: initialisation, devices, contexts, streams, events, memory, copies, callbacks, errors
-// and versions. C99 and C++11.
+// The runtime: initialisation, devices, contexts, streams, events, memory, copies, callbacks,
+// errors and versions. C99 and C++11.
 //
 // A call returns ACL_SUCCESS or a code, and then leaves a message for aclGetRecentErrMsg. A null
 // output pointer is 100000. A null stream is the default stream of the thread's current context;
@@ -240,8 +240,8 @@ ACL_FUNC_VISIBILITY aclError aclFinalizeReference(uint64_t *refCount);
 // --- Devices. The machine is one device; ROPEKV_DEVICE_COUNT presents it as several.
 
 ACL_FUNC_VISIBILITY aclError aclrtSetDevice(int32_t deviceId);
-// Undoes one aclrtSetDevice. The last one waits for the device's default context and releases it with
-// its streams.
+// Undoes one aclrtSetDevice. The last one waits for the device's default context and releases it
+// with its streams.
 ACL_FUNC_VISIBILITY aclError aclrtResetDevice(int32_t deviceId);
 ACL_FUNC_VISIBILITY aclError aclrtResetDeviceForce(int32_t deviceId);
 ACL_FUNC_VISIBILITY aclError aclrtGetDevice(int32_t *deviceId);
@@ -284,8 +284,8 @@ ACL_FUNC_VISIBILITY aclError aclrtCtxGetCurrentDefaultStream(aclrtStream *stream
 // --- Streams. Tasks of one stream run in order; streams run side by side.
 
 ACL_FUNC_VISIBILITY aclError aclrtCreateStream(aclrtStream *stream);
-// priority is not used. flag: ACL_STREAM_*; PERSISTENT, CPU_SCHEDULE and DEVICE_USE_ONLY streams are
-// not waited for by the synchronise calls.
+// priority is not used. flag: ACL_STREAM_*; PERSISTENT, CPU_SCHEDULE and DEVICE_USE_ONLY streams
+// are not waited for by the synchronise calls.
 ACL_FUNC_VISIBILITY aclError aclrtCreateStreamWithConfig(aclrtStream *stream, uint32_t priority,
                                                          uint32_t flag);
 // Waits for the stream's tasks. A null stream is 100000 here.
@@ -331,7 +331,7 @@ ACL_FUNC_VISIBILITY aclError aclrtEventGetTimestamp(aclrtEvent event, uint64_t *
 
 // --- Memory. Device and host memory are one; what was allocated as what is remembered.
 
-// 64-byte aligned. As on the device, where pages hide it, up to 2 MiB from the start may be touched.
+// 64-byte aligned. As on the device, where pages hide it, 2 MiB from the start may be touched.
 ACL_FUNC_VISIBILITY aclError aclrtMalloc(void **devPtr, size_t size, aclrtMemMallocPolicy policy);
 ACL_FUNC_VISIBILITY aclError aclrtMallocAlign32(void **devPtr, size_t size,
                                                 aclrtMemMallocPolicy policy);
@@ -340,8 +340,8 @@ ACL_FUNC_VISIBILITY aclError aclrtMallocCached(void **devPtr, size_t size,
 ACL_FUNC_VISIBILITY aclError aclrtMallocWithCfg(void **devPtr, size_t size,
                                                 aclrtMemMallocPolicy policy,
                                                 aclrtMallocConfig *cfg);
-// Does not wait. Memory that a queued task may still use is given back when the task is done. Null is
-// 100000.
+// Does not wait. Memory that a queued task may still use is given back when the task is done. Null
+// is 100000.
 ACL_FUNC_VISIBILITY aclError aclrtFree(void *devPtr);
 ACL_FUNC_VISIBILITY aclError aclrtFreeWithDevSync(void *devPtr);
 ACL_FUNC_VISIBILITY aclError aclrtMallocHost(void **hostPtr, size_t size);
@@ -383,7 +383,8 @@ ACL_FUNC_VISIBILITY aclError aclrtLaunchCallback(aclrtCallback fn, void *userDat
                                                  aclrtCallbackBlockType blockType,
                                                  aclrtStream stream);
 ACL_FUNC_VISIBILITY aclError aclrtSubscribeReport(uint64_t threadId, aclrtStream stream);
-// Runs the oldest callback that is due in this thread. timeout in ms, -1: none; nothing due: 107019.
+// Runs the oldest callback that is due in this thread; 107019 if there is none within timeout ms
+// (-1: no limit).
 ACL_FUNC_VISIBILITY aclError aclrtProcessReport(int32_t timeout);
 ACL_FUNC_VISIBILITY aclError aclrtUnSubscribeReport(uint64_t threadId, aclrtStream stream);
 // Runs func in stream order in a thread of the library.
@@ -394,8 +395,8 @@ ACL_FUNC_VISIBILITY aclError aclrtSetExceptionInfoCallback(aclrtExceptionInfoCal
 
 // --- Errors and versions.
 
-// The messages of this thread's failed calls since the last call of this function, newest first; null
-// if there are none. Valid until the next call in this thread.
+// The messages of this thread's failed calls since the last call of this function, newest first;
+// null if there are none. Valid until the next call in this thread.
 ACL_FUNC_VISIBILITY const char *aclGetRecentErrMsg(void);
 // The code of this thread's last failed acl call; Get also clears it.
 ACL_FUNC_VISIBILITY aclError aclrtPeekAtLastError(aclrtLastErrLevel level);
@@ -406,8 +407,8 @@ ACL_FUNC_VISIBILITY aclError aclrtGetVersion(int32_t *majorVersion, int32_t *min
 // "Version=" of $ASCEND_HOME_PATH/share/info/<pkgName>/version.info, or ROPEKV_CANN_VERSION.
 // versionStr has room for ACL_PKG_VERSION_MAX_SIZE characters.
 ACL_FUNC_VISIBILITY aclError aclsysGetVersionStr(char *pkgName, char *versionStr);
-// The same as a number: major*10^7 + minor*10^5 + patch*10^3, less 300 - n (alpha n), 200 - n (beta),
-// 100 - n (rc).
+// The same as a number: major*10^7 + minor*10^5 + patch*10^3, less 300 - n (alpha n), 200 - n
+// (beta n), 100 - n (rc n).
 ACL_FUNC_VISIBILITY aclError aclsysGetVersionNum(char *pkgName, int32_t *versionNum);
 
 #ifdef __cplusplus

@@ -96,9 +96,9 @@ ACL_FUNC_VISIBILITY aclnnStatus aclSetAclOpExecutorRepeatable(aclOpExecutor *exe
 ACL_FUNC_VISIBILITY aclnnStatus aclDestroyAclOpExecutor(aclOpExecutor *executor);
 
 // Address refresh: addr becomes the storage base of tensor, and addr + tensor's offset the address
-// the executor uses. index counts parameters of the operator, absent optional ones included: inputs,
-// outputs, or inputs followed by outputs. A null tensor is 561103, an index that is out of range or
-// was absent in the first phase 161002.
+// the executor uses. index counts parameters of the operator, absent optional ones included:
+// inputs, outputs, or inputs followed by outputs. A null tensor is 561103, an index that is out of
+// range or was absent in the first phase 161002.
 ACL_FUNC_VISIBILITY aclnnStatus aclSetInputTensorAddr(aclOpExecutor *executor, const size_t index,
                                                       aclTensor *tensor, void *addr);
 ACL_FUNC_VISIBILITY aclnnStatus aclSetOutputTensorAddr(aclOpExecutor *executor, const size_t index,

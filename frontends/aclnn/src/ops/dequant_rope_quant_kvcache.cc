@@ -13,6 +13,7 @@
 #include "error.h"
 #include "executor.h"
 #include "meta.h"
+#include "translate.h"
 
 namespace ropekv::acl {
 namespace {
@@ -56,40 +57,6 @@ int CheckNull(const Tensors& tensors, const aclIntArray* size_splits,
 }
 
 // --- 2. Is there a kernel for the dtypes and formats?
-
-DType ToDType(aclDataType dtype) {
-  switch (dtype) {
-    case ACL_INT8:
-      return DType::kI8;
-    case ACL_INT32:
-      return DType::kI32;
-    case ACL_FLOAT16:
-      return DType::kF16;
-    case ACL_BF16:
-      return DType::kBF16;
-    case ACL_FLOAT:
-      return DType::kF32;
-    default:
-      return DType::kNone;
-  }
-}
-
-// Formats that say what the dimensions mean, but not that memory is arranged otherwise.
-bool IsPlain(aclFormat format) {
-  switch (format) {
-    case ACL_FORMAT_ND:
-    case ACL_FORMAT_NC:
-    case ACL_FORMAT_NCL:
-    case ACL_FORMAT_NCHW:
-    case ACL_FORMAT_NHWC:
-    case ACL_FORMAT_HWCN:
-    case ACL_FORMAT_NCDHW:
-    case ACL_FORMAT_NDHWC:
-      return true;
-    default:
-      return false;
-  }
-}
 
 bool IsLegal(TensorId id, aclDataType dtype, const Tensors& tensors) {
   const aclDataType x = tensors[static_cast<size_t>(TensorId::kX)]->dtype;
@@ -158,40 +125,6 @@ int CheckKernel(const Tensors& tensors, bool optional) {
 
 // --- 3. Shapes and attributes: mostly MakePlan's.
 
-TensorSpec ToSpec(const aclTensor& tensor) {
-  TensorSpec spec;
-  spec.dtype = ToDType(tensor.dtype);
-  spec.rank = static_cast<int>(tensor.view_rank);
-  const size_t rank = std::min<size_t>(tensor.view_rank, TensorSpec::kMaxRank);
-  std::copy_n(tensor.view_dims().begin(), rank, spec.shape.begin());
-  std::copy_n(tensor.strides().begin(), rank, spec.stride.begin());
-  return spec;
-}
-
-int64_t NumElements(const aclTensor& tensor) {
-  uint64_t count = 1;
-  for (const int64_t extent : tensor.view_dims()) count *= static_cast<uint64_t>(extent);
-  return static_cast<int64_t>(count);
-}
-
-// The same elements in the same order as one dimension, if one stride can say so; otherwise the
-// tensor as it is.
-TensorSpec Flat(const aclTensor& tensor) {
-  TensorSpec flat;
-  flat.dtype = ToDType(tensor.dtype);
-  flat.rank = 1;
-  flat.shape[0] = 1;
-  flat.stride[0] = 1;
-  for (size_t i = tensor.view_rank; i-- > 0;) {
-    const int64_t extent = tensor.view_dims()[i], stride = tensor.strides()[i];
-    if (extent == 1) continue;
-    if (flat.shape[0] == 1) flat.stride[0] = stride;
-    if (stride != flat.shape[0] * flat.stride[0]) return ToSpec(tensor);
-    flat.shape[0] *= extent;
-  }
-  return flat;
-}
-
 // The device looks at the data of these but not at their shape. Larger ones are therefore legal.
 TensorSpec FirstOf(const aclTensor& tensor, int64_t count) {
   TensorSpec spec = Flat(tensor);
@@ -217,8 +150,8 @@ bool IsPage(const char* cache_mode) {
   return cache_mode && strncasecmp(cache_mode, "page", 5) == 0;
 }
 
-Spec ToSpec(const Tensors& tensors, const aclIntArray& size_splits, const char* cache_mode,
-            bool kv_output) {
+Spec MakeSpec(const Tensors& tensors, const aclIntArray& size_splits, const char* cache_mode,
+              bool kv_output) {
   const auto given = [&](TensorId id) { return tensors[static_cast<size_t>(id)]; };
   Spec spec;
   for (const TensorId id : {TensorId::kX, TensorId::kCos, TensorId::kSin, TensorId::kKCache,
@@ -291,7 +224,7 @@ aclnnStatus Prepare(const Tensors& tensors, const aclIntArray& size_splits, cons
   if (size_splits.values.size() != 3) {
     return Fail(kErrTiling, "sizeSplits: has %zu entries; expected 3", size_splits.values.size());
   }
-  const Spec spec = ToSpec(tensors, size_splits, cache_mode, kv_output);
+  const Spec spec = MakeSpec(tensors, size_splits, cache_mode, kv_output);
   const Result<Plan> plan = MakePlan(spec);
   if (!plan.ok()) {
     const Status status = plan.status();
