@@ -175,7 +175,8 @@ Spec MakeSpec(const Tensors& tensors, const aclIntArray& size_splits, const char
     spec.*kTensorFields[static_cast<size_t>(id)].spec = FirstOf(*given(id), count);
   }
   std::copy_n(size_splits.values.begin(), 3, spec.size_splits.begin());
-  const int64_t q_heads = head_dim > 0 ? spec.size_splits[0] / head_dim : 0;
+  // What is wrong with sizeSplits is for MakePlan to say.
+  const int64_t q_heads = head_dim > 0 ? std::max<int64_t>(spec.size_splits[0] / head_dim, 0) : 0;
   spec.q = Output(spec.x, spec.cos.dtype, q_heads, head_dim);
   if (kv_output) spec.k = spec.v = Output(spec.x, spec.cos.dtype, kv_heads, head_dim);
   spec.cache_layout = IsPage(cache_mode) ? CacheLayout::kPaged : CacheLayout::kContiguous;
