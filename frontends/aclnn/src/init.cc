@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Initialisation, which other calls do not depend on: it is counted, and reads the configuration.
 #include <fstream>
+#include <iterator>
 #include <mutex>
 #include <optional>
-#include <sstream>
 #include <string>
 
 #include "acl/acl_rt.h"
@@ -31,11 +31,9 @@ Initialisation& State() {
 // Returns a code; `text` becomes the file's contents.
 int ReadConfig(const char* path, std::string& text) {
   if (!path || !*path) return ACL_SUCCESS;
-  const std::ifstream file(path);
-  std::ostringstream contents;
-  if (file) contents << file.rdbuf();
-  if (!file || !contents) return Fail(ACL_ERROR_INVALID_FILE, "cannot read %s", path);
-  text = contents.str();
+  std::ifstream file(path);
+  text.assign(std::istreambuf_iterator<char>(file), {});
+  if (!file.is_open() || file.bad()) return Fail(ACL_ERROR_INVALID_FILE, "cannot read %s", path);
   if (ParseJsonObject(text)) return ACL_SUCCESS;
   return Fail(ACL_ERROR_PARSE_FILE, "%s is not a JSON object", path);
 }
