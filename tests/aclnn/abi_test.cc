@@ -14,7 +14,7 @@
 
 namespace {
 
-#define ENUM(type, name, value)                                               \
+#define ENUM(type, name, value)                                                \
   static_assert(name == value && std::is_same_v<decltype(name), type>, #name); \
   static_assert(sizeof(type) == 4, #type);
 #define VALUE(name, value) static_assert(name == value, #name);
@@ -35,8 +35,10 @@ static_assert(offsetof(aclrtMemLocation, type) == 4 && offsetof(aclrtMallocAttri
 constexpr bool IsLabel(int code) {
   switch (code) {
     case ACL_SUCCESS:
-    case ACL_ERROR_INVALID_PARAM: return true;
-    default: return false;
+    case ACL_ERROR_INVALID_PARAM:
+      return true;
+    default:
+      return false;
   }
 }
 static_assert(IsLabel(100000));
@@ -68,7 +70,8 @@ TEST(Abi, LibrariesShareOneState) {
   ASSERT_EQ(aclrtSetDevice(0), ACL_SUCCESS);
   void* handle = dlopen((std::string(ROPEKV_LIB64) + "/libopapi.so").c_str(), RTLD_NOW);
   ASSERT_NE(handle, nullptr);
-  const auto create = reinterpret_cast<aclError (*)(aclrtStream*)>(dlsym(handle, "aclrtCreateStream"));
+  const auto create =
+      reinterpret_cast<aclError (*)(aclrtStream*)>(dlsym(handle, "aclrtCreateStream"));
   aclrtStream stream = nullptr;
   ASSERT_EQ(create(&stream), ACL_SUCCESS);
   EXPECT_EQ(aclrtSynchronizeStream(stream), ACL_SUCCESS);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a call through the aclnn interface costs over the native one, for one decoded token: 8 query
-// heads, 1 kv head, head_dim 128. All variants are measured in turns, so that a change of clock speed
-// meets them alike; each figure is the median of the turns.
+// heads, 1 kv head, head_dim 128. All variants are measured in turns, so that a change of clock
+// speed meets them alike; each figure is the median of the turns.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -90,7 +90,8 @@ int Main(double max_once, double max_repeatable) {
     for (Measured& measured : all) {
       const auto start = std::chrono::steady_clock::now();
       for (int i = 0; i < kCallsPerTurn; ++i) measured.call();
-      const std::chrono::duration<double, std::micro> time = std::chrono::steady_clock::now() - start;
+      const std::chrono::duration<double, std::micro> time =
+          std::chrono::steady_clock::now() - start;
       measured.microseconds.push_back(time.count() / kCallsPerTurn);
     }
   }
@@ -99,7 +100,8 @@ int Main(double max_once, double max_repeatable) {
     const double median = measured.Median();
     std::printf("%-34s %6.3f us   %+.3f us over Run\n", measured.name, median, median - native);
   }
-  const bool good = all[2].Median() - native <= max_once && all[3].Median() - native <= max_repeatable;
+  const bool good =
+      all[2].Median() - native <= max_once && all[3].Median() - native <= max_repeatable;
   std::printf("limits over Run: %.1f us, %.1f us repeatable: %s\n", max_once, max_repeatable,
               good ? "kept" : "EXCEEDED");
   return good ? 0 : 1;

@@ -20,7 +20,8 @@ using TensorPtr = std::unique_ptr<aclTensor, DestroyTensor>;
 
 aclDataType ToAcl(DType dtype);
 
-// A descriptor of the tensor at `address`; the storage is said to begin `offset` elements before it.
+// A descriptor of the tensor at `address`; the storage is said to begin `offset` elements before
+// it.
 TensorPtr MakeTensor(const TensorSpec& spec, const void* address, int64_t offset = 0);
 
 // The arguments of the first phase. Every member may be changed before Prepare.

@@ -120,7 +120,8 @@ TEST_F(CallbackTest, Subscriptions) {
 std::atomic<int> exceptions{0};
 
 TEST_F(CallbackTest, ExceptionCallbackHearsOfFailedTasks) {
-  ASSERT_EQ(aclrtSetExceptionInfoCallback([](aclrtExceptionInfo* info) { exceptions += info != nullptr; }),
+  ASSERT_EQ(aclrtSetExceptionInfoCallback(
+                [](aclrtExceptionInfo* info) { exceptions += info != nullptr; }),
             0);
   Case bad, good;
   SpoilIndices(bad);

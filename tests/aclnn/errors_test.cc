@@ -35,7 +35,8 @@ Spec SmallSpec() {
 
 struct Fixture {
   Fixture() : Fixture(SmallSpec()) {}
-  explicit Fixture(const Spec& spec) : problem(spec, Flavour::kPlain, 1), call(spec, problem.actual()) {}
+  explicit Fixture(const Spec& spec)
+      : problem(spec, Flavour::kPlain, 1), call(spec, problem.actual()) {}
   Problem problem;
   AclCall call;
 };
@@ -102,10 +103,12 @@ std::vector<Rule> Rules() {
       {"SinShape", With(kSin, Dense(DType::kF16, {2, 3, 1, 8})), 561002, "sin"},
       {"CacheRank", With(kKCache, Dense(DType::kI8, {16, 2, 16})), 561002, "kCacheRef"},
       {"CacheShapes", With(kVCache, Dense(DType::kI8, {2, 9, 2, 16})), 561002, "vCacheRef"},
-      {"CacheRows", [](AclCall& call) {
+      {"CacheRows",
+       [](AclCall& call) {
          With(kKCache, Dense(DType::kI8, {1, 16, 2, 16}))(call);
          With(kVCache, Dense(DType::kI8, {1, 16, 2, 16}))(call);
-       }, 561002, "kCacheRef"},
+       },
+       561002, "kCacheRef"},
       {"IndicesShape", With(kIndices, Dense(DType::kI32, {6})), 561002, "indices"},
       {"IndicesShapePaged", [](AclCall& call) { call.cache_mode = "page"; }, 561002, "indices"},
       {"ScaleShape", With(kScaleK, Dense(f32, {31})), 561002, "scaleK"},
@@ -116,11 +119,31 @@ std::vector<Rule> Rules() {
        "activationScaleOptional"},
       {"QTooSmall", With(kQ, Dense(DType::kF16, {2, 3, 3, 16})), 561002, "qOut"},
       {"KTooSmall", With(kK, Dense(DType::kF16, {0})), 561002, "kOut"},
-      {"SplitsTwo", [](AclCall& call) { SetSplits(call, {64, 64}); }, 561002, "sizeSplits"},
-      {"SplitsSum", [](AclCall& call) { SetSplits(call, {48, 32, 32}); }, 561002, "sizeSplits"},
-      {"SplitsKV", [](AclCall& call) { SetSplits(call, {64, 48, 16}); }, 561002, "sizeSplits"},
-      {"SplitsNegative", [](AclCall& call) { SetSplits(call, {-64, 96, 96}); }, 561002, "sizeSplits"},
-      {"SplitsHead", [](AclCall& call) { SetSplits(call, {65, 32, 31}); }, 561002, "sizeSplits"},
+      {"SplitsTwo",
+       [](AclCall& call) {
+         SetSplits(call, {64, 64});
+       },
+       561002, "sizeSplits"},
+      {"SplitsSum",
+       [](AclCall& call) {
+         SetSplits(call, {48, 32, 32});
+       },
+       561002, "sizeSplits"},
+      {"SplitsKV",
+       [](AclCall& call) {
+         SetSplits(call, {64, 48, 16});
+       },
+       561002, "sizeSplits"},
+      {"SplitsNegative",
+       [](AclCall& call) {
+         SetSplits(call, {-64, 96, 96});
+       },
+       561002, "sizeSplits"},
+      {"SplitsHead",
+       [](AclCall& call) {
+         SetSplits(call, {65, 32, 31});
+       },
+       561002, "sizeSplits"},
   };
 }
 
@@ -133,8 +156,9 @@ TEST_P(BrokenRule, GivesItsCodeAndNamesTheArgument) {
   ASSERT_EQ(TakeMessage(), "");
   EXPECT_EQ(fixture.call.Prepare(), GetParam().code);
   const std::string message = TakeMessage();
-  const std::string expected = std::to_string(GetParam().code) +
-                               " aclnnDequantRopeQuantKvcacheGetWorkspaceSize: " + GetParam().culprit;
+  const std::string expected =
+      std::to_string(GetParam().code) +
+      " aclnnDequantRopeQuantKvcacheGetWorkspaceSize: " + GetParam().culprit;
   EXPECT_EQ(message.substr(0, expected.size()), expected) << message;
   for (const char* native : {"k_cache", "v_cache", "scale_", "offset_", "_scale", "size_splits"}) {
     EXPECT_EQ(message.find(native), std::string::npos) << message;
@@ -195,7 +219,8 @@ TEST(PhaseOne, AcceptsWhatTheDeviceAccepts) {
       {"scales in three dimensions", With(kScaleV, Dense(DType::kF32, {2, 1, 16}))},
       {"q in another shape", With(kQ, Dense(DType::kF16, {6, 64}))},
       {"a format of four dimensions", InFormat(kKCache, ACL_FORMAT_NCHW)},
-      {"quantMode and layout", [](AclCall& call) {
+      {"quantMode and layout",
+       [](AclCall& call) {
          static char quant_mode[] = "dynamic", layout[] = "?";
          call.quant_mode = quant_mode;
          call.layout = layout;
@@ -258,8 +283,8 @@ TEST(PhaseTwo, BadIndexIsReportedByTheNextSynchronise) {
   EXPECT_EQ(TakeMessage(), "");
   EXPECT_EQ(aclrtSynchronizeStream(nullptr), 507035);
   const std::string message = TakeMessage();
-  for (const char* part : {"507035 aclrtSynchronizeStream", "aclnnDequantRopeQuantKvcache: indices",
-                           "6", "5"}) {
+  for (const char* part :
+       {"507035 aclrtSynchronizeStream", "aclnnDequantRopeQuantKvcache: indices", "6", "5"}) {
     EXPECT_NE(message.find(part), std::string::npos) << message;
   }
   EXPECT_EQ(fixture.problem.CompareUntouched(), "");

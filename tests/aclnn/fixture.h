@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What most tests of the runtime need: a device, streams that are held up, a call that can be checked.
+// What most tests of the runtime need: a device, streams that are held up, a call that can be
+// checked.
 #ifndef ROPEKV_TESTS_ACLNN_FIXTURE_H_
 #define ROPEKV_TESTS_ACLNN_FIXTURE_H_
 

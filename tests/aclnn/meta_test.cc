@@ -52,8 +52,8 @@ TEST(Meta, TensorRemembersWhatItIsGiven) {
   EXPECT_EQ(address, &offset);
 
   const int64_t other[] = {5}, stride[] = {3};
-  EXPECT_EQ(aclInitTensor(tensor, other, 1, ACL_INT8, stride, 0, ACL_FORMAT_ND, nullptr, 0, nullptr),
-            0);
+  EXPECT_EQ(
+      aclInitTensor(tensor, other, 1, ACL_INT8, stride, 0, ACL_FORMAT_ND, nullptr, 0, nullptr), 0);
   EXPECT_EQ(Get(aclGetViewShape, tensor), (Ints{5}));
   EXPECT_EQ(Get(aclGetViewStrides, tensor), (Ints{3}));
   EXPECT_EQ(Get(aclGetStorageShape, tensor), Ints{});
@@ -100,9 +100,11 @@ TEST(Meta, TensorBadArguments) {
   ExpectFailure(aclSetRawTensorAddr(nullptr, &offset), 161001);
   ExpectFailure(aclSetRawTensorAddr(scalar, nullptr), 161001);
   ExpectFailure(
-      aclInitTensor(nullptr, dims, 1, ACL_FLOAT, nullptr, 0, ACL_FORMAT_ND, dims, 1, nullptr), 161001);
+      aclInitTensor(nullptr, dims, 1, ACL_FLOAT, nullptr, 0, ACL_FORMAT_ND, dims, 1, nullptr),
+      161001);
   ExpectFailure(
-      aclInitTensor(scalar, nullptr, 1, ACL_FLOAT, nullptr, 0, ACL_FORMAT_ND, dims, 1, nullptr), 161001);
+      aclInitTensor(scalar, nullptr, 1, ACL_FLOAT, nullptr, 0, ACL_FORMAT_ND, dims, 1, nullptr),
+      161001);
   EXPECT_EQ(aclDestroyTensor(scalar), 0);
 }
 
@@ -174,13 +176,15 @@ TEST(Meta, ArraysBadArguments) {
 
 TEST(Meta, ElementSizes) {
   const std::pair<aclDataType, size_t> kSizes[] = {
-      {ACL_BOOL, 1},      {ACL_INT8, 1},       {ACL_UINT8, 1},        {ACL_INT4, 1},
-      {ACL_UINT1, 1},     {ACL_HIFLOAT8, 1},   {ACL_FLOAT8_E5M2, 1},  {ACL_FLOAT8_E4M3FN, 1},
-      {ACL_FLOAT8_E8M0, 1}, {ACL_FLOAT16, 2},  {ACL_BF16, 2},         {ACL_INT16, 2},
-      {ACL_UINT16, 2},    {ACL_FLOAT, 4},      {ACL_INT32, 4},        {ACL_UINT32, 4},
-      {ACL_COMPLEX32, 4}, {ACL_INT64, 8},      {ACL_UINT64, 8},       {ACL_DOUBLE, 8},
-      {ACL_COMPLEX64, 8}, {ACL_FLOAT6_E3M2, 8}, {ACL_FLOAT4_E2M1, 8}, {ACL_COMPLEX128, 16},
-      {ACL_STRING, 0},    {ACL_DT_UNDEFINED, 0}, {static_cast<aclDataType>(50), 8}};
+      {ACL_BOOL, 1},        {ACL_INT8, 1},          {ACL_UINT8, 1},
+      {ACL_INT4, 1},        {ACL_UINT1, 1},         {ACL_HIFLOAT8, 1},
+      {ACL_FLOAT8_E5M2, 1}, {ACL_FLOAT8_E4M3FN, 1}, {ACL_FLOAT8_E8M0, 1},
+      {ACL_FLOAT16, 2},     {ACL_BF16, 2},          {ACL_INT16, 2},
+      {ACL_UINT16, 2},      {ACL_FLOAT, 4},         {ACL_INT32, 4},
+      {ACL_UINT32, 4},      {ACL_COMPLEX32, 4},     {ACL_INT64, 8},
+      {ACL_UINT64, 8},      {ACL_DOUBLE, 8},        {ACL_COMPLEX64, 8},
+      {ACL_FLOAT6_E3M2, 8}, {ACL_FLOAT4_E2M1, 8},   {ACL_COMPLEX128, 16},
+      {ACL_STRING, 0},      {ACL_DT_UNDEFINED, 0},  {static_cast<aclDataType>(50), 8}};
   for (const auto& [dtype, size] : kSizes) EXPECT_EQ(aclDataTypeSize(dtype), size) << dtype;
 }
 

@@ -140,8 +140,9 @@ TEST_F(SystemTest, Queries) {
     EXPECT_GT(free, 0u);
     EXPECT_GE(total, free);
   }
-  for (const aclrtDevAttr attr : {ACL_DEV_ATTR_AICORE_CORE_NUM, ACL_DEV_ATTR_VECTOR_CORE_NUM,
-                                  ACL_DEV_ATTR_AICPU_CORE_NUM, ACL_DEV_ATTR_TOTAL_GLOBAL_MEM_SIZE}) {
+  for (const aclrtDevAttr attr :
+       {ACL_DEV_ATTR_AICORE_CORE_NUM, ACL_DEV_ATTR_VECTOR_CORE_NUM, ACL_DEV_ATTR_AICPU_CORE_NUM,
+        ACL_DEV_ATTR_TOTAL_GLOBAL_MEM_SIZE}) {
     ASSERT_EQ(aclrtGetDeviceInfo(0, attr, &value), 0);
     EXPECT_GT(value, 0);
   }
@@ -201,9 +202,11 @@ TEST(Version, FromTheToolkit) {
   ExpectFailure(aclrtGetVersion(&major, nullptr, &patch), 100000);
   ExpectFailure(aclrtGetVersion(&major, &minor, nullptr), 100000);
 
-  const std::pair<const char*, int32_t> kVersions[] = {
-      {"8.5.0", 80500000},        {"8.1.RC1", 80100000 - 99},      {"9.0.0-beta.2", 90000000 - 198},
-      {"8.5.0.alpha003", 80500000 - 297}, {"8.2.3", 80203000}};
+  const std::pair<const char*, int32_t> kVersions[] = {{"8.5.0", 80500000},
+                                                       {"8.1.RC1", 80100000 - 99},
+                                                       {"9.0.0-beta.2", 90000000 - 198},
+                                                       {"8.5.0.alpha003", 80500000 - 297},
+                                                       {"8.2.3", 80203000}};
   char package[] = "runtime", missing[] = "nothing";
   char text[ACL_PKG_VERSION_MAX_SIZE];
   int32_t number = 0;
@@ -288,9 +291,12 @@ TEST(DataBuffer, HoldsAPointerAndASize) {
 
 // Found by name only.
 TEST(HugeMem, IsThere) {
-  const auto init = reinterpret_cast<int (*)(void*, bool)>(dlsym(RTLD_DEFAULT, "InitHugeMemThreadLocal"));
-  const auto release = reinterpret_cast<void (*)(void*, bool)>(dlsym(RTLD_DEFAULT, "ReleaseHugeMem"));
-  const auto end = reinterpret_cast<void (*)(void*, bool)>(dlsym(RTLD_DEFAULT, "UnInitHugeMemThreadLocal"));
+  const auto init =
+      reinterpret_cast<int (*)(void*, bool)>(dlsym(RTLD_DEFAULT, "InitHugeMemThreadLocal"));
+  const auto release =
+      reinterpret_cast<void (*)(void*, bool)>(dlsym(RTLD_DEFAULT, "ReleaseHugeMem"));
+  const auto end =
+      reinterpret_cast<void (*)(void*, bool)>(dlsym(RTLD_DEFAULT, "UnInitHugeMemThreadLocal"));
   ASSERT_TRUE(init && release && end);
   EXPECT_EQ(init(nullptr, false), 0);
   release(nullptr, false);

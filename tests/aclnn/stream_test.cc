@@ -227,7 +227,8 @@ TEST_F(StreamTest, OrderUnderLoad) {
       for (int i = 0; i < kTasks; ++i) {
         const auto at = static_cast<size_t>(i);
         ASSERT_EQ(aclrtLaunchHostFunc(own, Append, &entries[at]), 0);
-        ASSERT_EQ(aclrtLaunchHostFunc(stream_, Append, &shared_entries[static_cast<size_t>(t)][at]), 0);
+        ASSERT_EQ(aclrtLaunchHostFunc(stream_, Append, &shared_entries[static_cast<size_t>(t)][at]),
+                  0);
         if (i % 64 == 0) {
           ASSERT_EQ(aclrtSynchronizeStream(own), 0);
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Many launches over several streams, ordered by random events. A cell is a set of outputs that calls
-// of all streams write in turn, so that a lost order shows as wrong bytes; built with
+// Many launches over several streams, ordered by random events. A cell is a set of outputs that
+// calls of all streams write in turn, so that a lost order shows as wrong bytes; built with
 // -DROPEKV_SANITIZE=thread it also shows as a race.
 #include <cstring>
 #include <memory>
@@ -64,15 +64,20 @@ TEST_F(Stress, LaunchesOverStreamsWithEvents) {
     for (const TensorId id : {TensorId::kKCache, TensorId::kVCache}) {
       void* address = id == TensorId::kKCache ? args[at].k_cache : args[at].v_cache;
       const TensorPtr tensor = MakeTensor(spec.k_cache, address);
-      ASSERT_EQ(aclSetInputTensorAddr(call.executor, static_cast<size_t>(id), tensor.get(), address), 0);
+      ASSERT_EQ(
+          aclSetInputTensorAddr(call.executor, static_cast<size_t>(id), tensor.get(), address), 0);
     }
     ASSERT_EQ(call.Launch(handle), 0) << TakeMessage();
     ASSERT_EQ(aclrtRecordEvent(cell.written, handle), 0);
     cell.owner = stream;
     cell.last = input;
     switch (rng.Int(0, 40)) {
-      case 0: ASSERT_EQ(aclrtSynchronizeStream(handle), 0); break;
-      case 1: ASSERT_EQ(aclrtSynchronizeEvent(cell.written), 0); break;
+      case 0:
+        ASSERT_EQ(aclrtSynchronizeStream(handle), 0);
+        break;
+      case 1:
+        ASSERT_EQ(aclrtSynchronizeEvent(cell.written), 0);
+        break;
       case 2: {  // the event may go while others wait for it
         ASSERT_EQ(aclrtSynchronizeStream(handle), 0);
         ASSERT_EQ(aclrtDestroyEvent(cell.written), 0);
@@ -85,7 +90,8 @@ TEST_F(Stress, LaunchesOverStreamsWithEvents) {
       case 6:  // the stream is busy for a while, so that what follows is queued
         ASSERT_EQ(aclrtLaunchHostFunc(handle, Nap, nullptr), 0);
         break;
-      default: break;
+      default:
+        break;
     }
   }
   ASSERT_EQ(aclrtSynchronizeDevice(), 0) << TakeMessage();
@@ -116,7 +122,9 @@ TEST_F(Stress, ThreadsThatCreateAndDestroy) {
         ASSERT_EQ(aclrtCreateStream(&stream), 0);
         ASSERT_EQ(aclrtCreateEvent(&event), 0);
         ASSERT_EQ(aclrtMalloc(&memory, 4096, ACL_MEM_MALLOC_HUGE_FIRST), 0);
-        ASSERT_EQ(aclrtLaunchHostFunc(stream, [](void*) {}, nullptr), 0);
+        ASSERT_EQ(aclrtLaunchHostFunc(
+                      stream, [](void*) {}, nullptr),
+                  0);
         ASSERT_EQ(aclrtMemsetAsync(memory, 4096, 1, 4096, stream), 0);
         test.problem.ResetActual();
         ASSERT_EQ(test.call.Prepare(), 0);
