@@ -103,5 +103,10 @@ TEST(BadValue, IsNamedByTheFirstPhase) {
   ExpectFailure(test.call.Prepare(), 561000, "ROPEKV_NUMERICS=bf16");
 }
 
+TEST(BadTarget, IsNamedByTheFirstPhase) {
+  Case test;
+  ExpectFailure(test.call.Prepare(), 561003, "ROPEKV_TARGET");
+}
+
 }  // namespace
 }  // namespace ropekv::testing
