@@ -104,8 +104,8 @@ TEST(BadValue, IsNamedByTheFirstPhase) {
 }
 
 TEST(BadTarget, IsNamedByTheFirstPhase) {
-  Case test;
-  ExpectFailure(test.call.Prepare(), 561003, "ROPEKV_TARGET");
+  const Spec spec = WithSizes(8, 1, 128);
+  ExpectFailure(Prepare(spec), 561003, "ROPEKV_TARGET");
 }
 
 }  // namespace
