@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+// Operators by name (aclop*) are not provided; programs include this header all the same.
+#ifndef ACL_ACL_OP_H_
+#define ACL_ACL_OP_H_
+
+#include "acl/acl_base.h"
+
+#endif  // ACL_ACL_OP_H_

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "check.h"
+
+#include <algorithm>
+#include <cstdarg>
+#include <cstdio>
+#include <mutex>
+#include <set>
+#include <vector>
+
+#include "context.h"
+#include "event.h"
+#include "stream.h"
+
+namespace ropekv::acl {
+namespace {
+
+struct Range {
+  uintptr_t begin;
+  uintptr_t end;
+  const char* tensor;
+};
+
+struct Use {
+  const char* op;
+  std::vector<Range> ranges;
+};
+
+std::mutex uses_mutex;
+
+std::set<const Use*>& Uses() {
+  static auto& uses = *new std::set<const Use*>;
+  return uses;
+}
+
+[[gnu::format(printf, 1, 2)]] void Report(const char* format, ...) {
+  char text[512];
+  va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  std::fprintf(stderr, "ropekv-check: %s\n", text);
+}
+
+// The bytes from the lowest to the highest element; empty if there is none.
+Range BytesOf(const TensorSpec& tensor, const void* address, const char* name) {
+  int64_t low = 0, high = 1;
+  for (int i = 0; i < tensor.rank; ++i) {
+    if (tensor.shape[i] == 0) return {0, 0, name};
+    const int64_t reach = (tensor.shape[i] - 1) * tensor.stride[i];
+    (reach < 0 ? low : high) += reach;
+  }
+  const auto base = static_cast<int64_t>(reinterpret_cast<uintptr_t>(address));
+  const int64_t bytes = ElementBytes(tensor.dtype);
+  return {static_cast<uintptr_t>(base + low * bytes), static_cast<uintptr_t>(base + high * bytes),
+          name};
+}
+
+void CheckRange(const char* op, const Range& range) {
+  const auto* begin = reinterpret_cast<const void*>(range.begin);
+  const size_t bytes = range.end - range.begin;
+  const auto block = MemoryTable::Get().Find(begin);
+  if (!block) {
+    const bool freed = MemoryTable::Get().FindFreed(begin).has_value();
+    Report("%s: %s: %zu bytes at %p are %s", op, range.tensor, bytes, begin,
+           freed ? "in memory that has been freed" : "not device memory (a host pointer?)");
+    return;
+  }
+  if (block->kind != MemoryKind::kDevice) {
+    Report("%s: %s: %zu bytes at %p are %s memory, not device memory", op, range.tensor, bytes,
+           begin, Name(block->kind));
+  }
+  const uintptr_t end = block->begin + block->bytes;
+  if (range.end > end) {
+    Report("%s: %s: %zu bytes at %p end %zu bytes past the end of their block of %zu bytes at %p",
+           op, range.tensor, bytes, begin, range.end - end, block->bytes,
+           reinterpret_cast<void*>(block->begin));
+  }
+}
+
+}  // namespace
+
+class MemoryInUse {
+ public:
+  explicit MemoryInUse(Use use) : use_(std::move(use)) {
+    const std::lock_guard lock(uses_mutex);
+    Uses().insert(&use_);
+  }
+  ~MemoryInUse() {
+    const std::lock_guard lock(uses_mutex);
+    Uses().erase(&use_);
+  }
+  MemoryInUse(const MemoryInUse&) = delete;
+  MemoryInUse& operator=(const MemoryInUse&) = delete;
+
+ private:
+  const Use use_;
+};
+
+std::shared_ptr<const MemoryInUse> CheckLaunch(const OperatorInfo& op, const Spec& spec,
+                                               const Args& args) {
+  Use use{op.name, {}};
+  for (const TensorField& field : kTensorFields) {
+    const TensorSpec& tensor = spec.*field.spec;
+    const char* name = op.tensor_names[static_cast<size_t>(field.id)];
+    if (!tensor.present()) continue;
+    const Range range = BytesOf(tensor, field.address(args), name);
+    if (range.begin == range.end) continue;
+    CheckRange(op.name, range);
+    use.ranges.push_back(range);
+  }
+  return std::make_shared<MemoryInUse>(std::move(use));
+}
+
+void CheckFree(const Block& block) {
+  const std::lock_guard lock(uses_mutex);
+  for (const Use* use : Uses()) {
+    for (const Range& range : use->ranges) {
+      if (range.begin >= block.begin + block.mapped_bytes || range.end <= block.begin) continue;
+      Report("the block of %zu bytes at %p was freed while a queued %s uses it as %s", block.bytes,
+             reinterpret_cast<void*>(block.begin), use->op, range.tensor);
+    }
+  }
+}
+
+void CheckLeaks() {
+  for (const Block& block : MemoryTable::Get().All()) {
+    Report("leak: %zu bytes of %s memory at %p", block.bytes, Name(block.kind),
+           reinterpret_cast<void*>(block.begin));
+  }
+  const auto executors = ExecutorTable::Get().All();
+  if (!executors.empty()) Report("leak: %zu executors", executors.size());
+  const auto events = EventTable::Get().All();
+  if (!events.empty()) Report("leak: %zu events", events.size());
+  size_t streams = 0;
+  for (const auto& [handle, stream] : StreamTable::Get().All()) {
+    const auto context = ContextTable::Get().Find(stream->context());
+    if (!context || context->default_stream != handle) ++streams;
+  }
+  if (streams > 0) Report("leak: %zu streams", streams);
+}
+
+}  // namespace ropekv::acl

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Descriptors of the program as native tensors.
+#ifndef ROPEKV_ACLNN_TRANSLATE_H_
+#define ROPEKV_ACLNN_TRANSLATE_H_
+
+#include "meta.h"
+#include "ropekv/types.h"
+
+namespace ropekv::acl {
+
+DType ToDType(aclDataType dtype);  // kNone: there is no such native one
+
+// Formats that say what the dimensions mean, but not that memory is arranged otherwise.
+bool IsPlain(aclFormat format);
+
+TensorSpec ToSpec(const aclTensor& tensor);
+
+// The same elements in the same order as one dimension, if one stride can say so; otherwise the
+// tensor as it is.
+TensorSpec Flat(const aclTensor& tensor);
+
+int64_t NumElements(const aclTensor& tensor);
+
+}  // namespace ropekv::acl
+
+#endif  // ROPEKV_ACLNN_TRANSLATE_H_
