@@ -2,6 +2,7 @@
 // Every variant on every usable target against the reference, byte for byte.
 #include <gtest/gtest.h>
 
+#include "plan/plan.h"
 #include "support/problem.h"
 #include "support/sampler.h"
 
@@ -66,6 +67,35 @@ TEST(FusedLarge, EqualsReference) {
       ASSERT_EQ(RunAndCompare(problem, *plan, {.num_threads = threads}, &coverage), "");
     }
     EXPECT_GT(coverage.changed_bytes, 1000000);
+  }
+}
+
+// A plan large enough for q to be streamed past the caches, with addresses that allow it and with
+// addresses that do not.
+TEST(FusedLarge, StreamingEqualsReference) {
+  constexpr int64_t kTokens = 8000, kHeads = 8, kDim = 128;
+  for (const DType dtype : {DType::kF16, DType::kBF16}) {
+    for (const int64_t gap : {0, 5}) {
+      Spec spec;
+      spec.size_splits = {kHeads * kDim, kDim, kDim};
+      spec.x = Dense(dtype, {kTokens, (kHeads + 2) * kDim});
+      spec.cos = spec.sin = Dense(dtype, {kTokens, kDim});
+      spec.k_cache = spec.v_cache = Dense(DType::kI8, {kTokens / 100, 100, 1, kDim});
+      spec.cache_layout = CacheLayout::kPaged;
+      spec.indices = Dense(DType::kI32, {kTokens});
+      spec.scale_k = spec.scale_v = Dense(DType::kF32, {1, kDim});
+      spec.q = Dense(dtype, {kTokens, kHeads, kDim});
+      spec.q.stride[0] += gap;
+      const Plan plan = MakePlan(spec).value();
+      ASSERT_TRUE(plan.data().row.stream_q);
+      Problem problem(spec, Flavour::kPlain, 1);
+      EXPECT_EQ(reinterpret_cast<intptr_t>(problem.actual().q) % 64 == 0, gap == 0);
+      Coverage coverage;
+      for (const int threads : {1, 3}) {
+        ASSERT_EQ(RunAndCompare(problem, plan, {.num_threads = threads}, &coverage), "");
+      }
+      EXPECT_GT(coverage.changed_bytes, 2 * kTokens * kHeads * kDim);
+    }
   }
 }
 
