@@ -4,6 +4,7 @@
 #define ROPEKV_TESTS_SUPPORT_SAMPLER_H_
 
 #include <cstddef>
+#include <ostream>
 #include <vector>
 
 #include "ropekv/ropekv.h"
@@ -19,6 +20,7 @@ struct Variant {
   const char* name;
 };
 const std::vector<Variant>& AllVariants();
+inline void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.name; }
 
 struct SampleOptions {
   int64_t max_tokens = 40;
