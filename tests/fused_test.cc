@@ -87,7 +87,7 @@ TEST(FusedLarge, StreamingEqualsReference) {
       spec.q = Dense(dtype, {kTokens, kHeads, kDim});
       spec.q.stride[0] += gap;
       const Plan plan = MakePlan(spec).value();
-      ASSERT_TRUE(plan.data().row.stream_q);
+      ASSERT_TRUE(plan.data().row.beyond_caches);
       Problem problem(spec, Flavour::kPlain, 1);
       EXPECT_EQ(reinterpret_cast<intptr_t>(problem.actual().q) % 64 == 0, gap == 0);
       Coverage coverage;

@@ -34,7 +34,9 @@ struct Row {
 
 enum class Stores {
   kOrdinary,
-  kStreaming,  // past the caches; addresses must be multiples of a step's size
+  // Past the caches: the line is not read first, but whoever reads the output next finds it in memory.
+  // Addresses must be multiples of a step's size.
+  kStreaming,
 };
 
 template <Stores stores, class D, class T = hn::TFromD<D>>

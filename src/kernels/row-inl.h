@@ -44,9 +44,9 @@ class TokenKernel {
                                            From(RowOf<uint16_t>(call_.sin, token_, 0), first),
                                            half_, count);
       RotateQ<stores>(angles, first, count);
-      RotateK(angles, first, count);
+      RotateK<stores>(angles, first, count);
     }
-    CopyV();
+    CopyV<stores>();
   }
 
  private:
@@ -54,26 +54,28 @@ class TokenKernel {
   HWY_INLINE void RotateQ(const Angles& angles, int64_t first, int64_t count) const {
     for (int64_t head = 0; head < call_.num_q_heads; ++head) {
       const auto q = RowOf<uint16_t>(call_.q, token_, head);
-      RotateHead(angles, head, first, count, [&](Vec a, Vec b, int64_t lane, int64_t n) HWY_ATTR {
+      RotateHead<stores>(angles, head, first, count, [&](Vec a, Vec b, int64_t lane, int64_t n) HWY_ATTR {
         Lanes::template StoreHalf<Format, stores>(DF(), a, b, q, lane, n);
       });
     }
   }
 
+  template <Stores stores>
   HWY_INLINE void RotateK(const Angles& angles, int64_t first, int64_t count) const {
     int8_t* const row = call_.k_cache.rows[token_];
     if (row == nullptr && call_.k.data == nullptr) return;
     for (int64_t head = 0; head < call_.num_kv_heads; ++head) {
       const auto k = RowOf<uint16_t>(call_.k, token_, head);
       const Int8Codec<Lanes> cache(call_.scale_k, call_.offset_k, call_.k_cache, row, head);
-      RotateHead(angles, call_.num_q_heads + head, first, count,
-                 [&](Vec a, Vec b, int64_t lane, int64_t n) HWY_ATTR {
-                   StoreIfWanted<Lanes>(a, b, k, lane, n);
-                   cache.Store(DF(), Round::Step(DF(), a), Round::Step(DF(), b), lane, n);
-                 });
+      RotateHead<stores>(angles, call_.num_q_heads + head, first, count,
+                         [&](Vec a, Vec b, int64_t lane, int64_t n) HWY_ATTR {
+                           StoreIfWanted<Lanes>(a, b, k, lane, n);
+                           cache.Store(DF(), Round::Step(DF(), a), Round::Step(DF(), b), lane, n);
+                         });
     }
   }
 
+  template <Stores stores>
   HWY_INLINE void CopyV() const {
     // Nothing is gained by even and odd lanes here, and the scales come in order.
     using InOrder = std::conditional_t<std::is_same_v<Lanes, EvenOddLanes>, DenseLanes, Lanes>;
@@ -85,6 +87,7 @@ class TokenKernel {
       const auto v = RowOf<uint16_t>(call_.v, token_, head);
       const Int8Codec<InOrder> cache(call_.scale_v, call_.offset_v, call_.v_cache, row, head);
       const auto x = token.Channels((call_.num_q_heads + call_.num_kv_heads + head) * n);
+      if (stores == Stores::kStreaming) x.Prefetch(n);
       ForSteps<InOrder>(DF(), n, [&](int64_t, int64_t lane) HWY_ATTR {
         Vec a, b;
         x.Load(DF(), lane, n, a, b);
@@ -101,12 +104,13 @@ class TokenKernel {
 
   // Rotates pairs [first, first + count) of one head of x and hands both halves to
   // store(a, b, lane, end of the lanes).
-  template <class StoreFn>
+  template <Stores stores, class StoreFn>
   HWY_INLINE void RotateHead(const Angles& angles, int64_t x_head, int64_t first, int64_t count,
                              const StoreFn& store) const {
     const Source<source, Lanes> token(call_, token_);
     const auto lo_half = token.Channels(x_head * call_.head_dim + first);
     const auto hi_half = lo_half.Channels(half_);
+    if (stores == Stores::kStreaming) lo_half.Prefetch(call_.head_dim);
     ForSteps<Lanes>(DF(), count, [&](int64_t position, int64_t lane) HWY_ATTR {
       Vec lo_a, lo_b, hi_a, hi_b;
       lo_half.Load(DF(), lane, count, lo_a, lo_b);
@@ -136,7 +140,7 @@ template <DType source, DType output, Numerics numerics, class Lanes, class DF>
 void RunTokens(const RowCall& call) {
   using Kernel = TokenKernel<source, output, numerics, Lanes, DF>;
   if constexpr (Lanes::kPullsBack) {
-    if (call.stream_q && StepsAreAligned(DF(), call.q, call.head_dim)) {
+    if (call.beyond_caches && StepsAreAligned(DF(), call.q, call.head_dim)) {
       for (int64_t token = 0; token < call.num_tokens; ++token) {
         Kernel(call, token).template Run<Stores::kStreaming>();
       }

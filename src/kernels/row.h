@@ -42,7 +42,7 @@ struct RowCall {
   DType bias_dtype;
   RowOutput q, k, v;
   CacheRows k_cache, v_cache;
-  bool stream_q;  // q need not stay in the caches
+  bool beyond_caches;  // the plan moves more than they hold
 };
 
 using RowFn = void (*)(const RowCall&);

@@ -139,14 +139,13 @@ int64_t BytesPerToken(const Spec& spec, const Sizes& sizes) {
          2 * sizes.num_kv_heads * sizes.head_dim;
 }
 
-// Stores that bypass the caches do not read the line first, but whoever reads the output next finds
-// it in memory: right for calls whose tensors would push each other out of a core's share of the
-// last-level cache anyway. Decided for the plan, so that its slices agree. A constant, because what
-// the system says of that cache is the whole socket's, or nothing.
-constexpr int64_t kStreamBytes = 16 << 20;
+// Beyond about this many bytes a call's tensors push each other out of a core's share of the
+// last-level cache, and the kernels stream and prefetch. Decided for the plan, so that its slices
+// agree. A constant, because what the system says of that cache is the whole socket's, or nothing.
+constexpr int64_t kCacheShareBytes = 16 << 20;
 
-bool WorthStreaming(const PlanData& plan) {
-  return plan.sizes.num_tokens > kStreamBytes / std::max<int64_t>(1, plan.bytes_per_token);
+bool IsBeyondCaches(const PlanData& plan) {
+  return plan.sizes.num_tokens > kCacheShareBytes / std::max<int64_t>(1, plan.bytes_per_token);
 }
 
 Result<std::shared_ptr<const PlanData>> BuildPlan(const Spec& spec) {
@@ -162,7 +161,7 @@ Result<std::shared_ptr<const PlanData>> BuildPlan(const Spec& spec) {
   LayOutTokens(*plan);
   LayOutParameters(*plan);
   plan->bytes_per_token = BytesPerToken(plan->effective, plan->sizes);
-  plan->row.stream_q = WorthStreaming(*plan);
+  plan->row.beyond_caches = IsBeyondCaches(*plan);
   // With bf16 tables the two numerics are one.
   const bool ascend = spec.numerics == Numerics::kAscend && spec.cos.dtype == DType::kF16;
   plan->rows = FindRows(plan->target, spec.x.dtype, spec.cos.dtype,
