@@ -12,32 +12,47 @@ namespace ropekv {
 namespace internal {
 namespace {
 
-const Footprint& FootprintOf(const PlanData& plan, TensorId id) {
-  return plan.footprints[static_cast<size_t>(id)];
+// A tensor that has elements, and the bytes between its lowest and its highest.
+struct Placed {
+  const TensorField* field;
+  const Footprint* footprint;
+  const void* address;
+  int64_t begin;
+  int64_t end;
+};
+
+Status Misaligned(const Placed& tensor) {
+  char text[64];
+  std::snprintf(text, sizeof(text), "is at %p; must be a multiple of %d bytes", tensor.address,
+                static_cast<int>(tensor.footprint->element_bytes));
+  return Status(StatusCode::kBadPointer, tensor.field->id, text);
 }
 
+// Every call pays for this, a call for one token noticeably; hence the plain range test first.
 Status CheckPointers(const PlanData& plan, const Args& args) {
+  Placed placed[kNumTensors];
+  int count = 0;
   for (const TensorField& field : kTensorFields) {
-    const Footprint& footprint = FootprintOf(plan, field.id);
+    const Footprint& footprint = plan.footprints[static_cast<size_t>(field.id)];
     if (footprint.length == 0) continue;
     const void* address = field.address(args);
     if (address == nullptr) return Status(StatusCode::kNullPointer, field.id, "is null");
-    if (reinterpret_cast<uintptr_t>(address) % static_cast<uintptr_t>(footprint.element_bytes)) {
-      char text[64];
-      std::snprintf(text, sizeof(text), "is at %p; must be a multiple of %d bytes", address,
-                    static_cast<int>(footprint.element_bytes));
-      return Status(StatusCode::kBadPointer, field.id, text);
+    const int64_t begin = reinterpret_cast<int64_t>(address) + footprint.first_byte;
+    placed[count++] = {&field, &footprint, address, begin, begin + footprint.length};
+    // Element sizes are powers of two.
+    if (reinterpret_cast<int64_t>(address) & (footprint.element_bytes - 1)) {
+      return Misaligned(placed[count - 1]);
     }
   }
-  for (const TensorField& output : kTensorFields) {
-    if (!output.output) continue;
-    for (const TensorField& other : kTensorFields) {
-      if (other.id == output.id || !MayOverlap(FootprintOf(plan, output.id), output.address(args),
-                                               FootprintOf(plan, other.id), other.address(args))) {
-        continue;
-      }
-      return Status(StatusCode::kBadPointer, output.id,
-                    std::string("shares memory with ") + other.name +
+  for (int i = 0; i < count; ++i) {
+    const Placed& output = placed[i];
+    if (!output.field->output) continue;
+    for (int j = 0; j < count; ++j) {
+      const Placed& other = placed[j];
+      if (j == i || output.end <= other.begin || other.end <= output.begin) continue;
+      if (!MayOverlap(*output.footprint, output.address, *other.footprint, other.address)) continue;
+      return Status(StatusCode::kBadPointer, output.field->id,
+                    std::string("shares memory with ") + other.field->name +
                         "; outputs must not overlap inputs or each other");
     }
   }
