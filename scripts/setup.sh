@@ -7,7 +7,7 @@ set -euo pipefail
 packages=(cmake g++ libcli11-dev libfmt-dev libhwy-dev libtbb-dev ninja-build nlohmann-json3-dev
   pkg-config)
 if [[ ${1:-} == test ]]; then
-  packages+=(clang libclang-rt-14-dev libgtest-dev python3)
+  packages+=(clang libclang-rt-14-dev libgmock-dev libgtest-dev python3)
 fi
 
 fail() {
