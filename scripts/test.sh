@@ -16,7 +16,7 @@ run_tests() {
   if [[ -t 1 ]]; then
     "${command[@]}" --progress
   else
-    "${command[@]}" | grep -vE '^ +(Start +[0-9]+: |[0-9]+/[0-9]+ Test +#[0-9]+: .* Passed )'
+    "${command[@]}" | grep -vE '^ *(Start +[0-9]+: |[0-9]+/[0-9]+ Test +#[0-9]+: .* Passed )'
   fi
 }
 
