@@ -9,11 +9,6 @@ source scripts/lib.sh
 work=$(mktemp -d)
 trap 'code=$?; rm -rf "$work"; [[ $code -eq 0 ]] || echo "demo.sh: FAILED" >&2' EXIT
 
-build() {
-  quietly cmake --preset cli
-  quietly cmake --build --preset cli --parallel "$jobs"
-}
-
 # Shows a command as a reader would type it, and runs it in the work folder.
 ropekv() {
   printf '\n$ ropekv %s\n' "$*"
@@ -35,7 +30,7 @@ prefill() {
 
 bin=$PWD/build/cli/frontends/cli/ropekv
 step "Install missing packages" bash scripts/setup.sh
-step "Build the ropekv command (build/cli)" build
+step "Build the ropekv command in build/cli, a minute or two" build cli
 step "This machine" ropekv info
 step "Decode: one new token for each of 32 sequences, int32 x, paged cache" decode
 step "Prefill: 2048 tokens of one sequence, bfloat16 x, paged cache" prefill

@@ -22,6 +22,15 @@ quietly() {
   return $code
 }
 
+# build PRESET [TARGET...]: on a terminal with a line of progress.
+build() {
+  local preset=$1
+  shift
+  local command=(cmake --build --preset "$preset" --parallel "$jobs" ${1:+--target "$@"})
+  quietly cmake --preset "$preset"
+  if [[ -t 1 ]]; then "${command[@]}"; else quietly "${command[@]}"; fi
+}
+
 total_time() {
   local total=$((SECONDS - seconds_at_start))
   printf '%d min %d s' $((total / 60)) $((total % 60))

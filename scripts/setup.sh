@@ -4,10 +4,10 @@
 # tests) and that are missing. Silent when there is nothing to do.
 set -euo pipefail
 
-packages=(cmake g++ libcli11-dev libfmt-dev libhwy-dev libtbb-dev ninja-build nlohmann-json3-dev
-  pkg-config)
+packages=(cmake g++ libcli11-dev libfmt-dev libhwy-dev libtbb-dev make ninja-build
+  nlohmann-json3-dev pkg-config)
 if [[ ${1:-} == test ]]; then
-  packages+=(clang libclang-rt-14-dev libgtest-dev python3)
+  packages+=(clang libclang-rt-14-dev libgmock-dev libgtest-dev python3)
 fi
 
 fail() {

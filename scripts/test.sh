@@ -8,14 +8,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/lib.sh
 trap '[[ $? -eq 0 ]] || echo "test.sh: FAILED after $(total_time)" >&2' EXIT
 
-# build PRESET [TARGET...]
-build() {
-  local preset=$1
-  shift
-  quietly cmake --preset "$preset" -DROPEKV_BUILD_TESTS=ON
-  quietly cmake --build --preset "$preset" --parallel "$jobs" ${1:+--target "$@"}
-}
-
 # run_tests PRESET [CTEST OPTION...]: off a terminal, only what did not pass and the summary.
 run_tests() {
   local preset=$1
@@ -24,13 +16,13 @@ run_tests() {
   if [[ -t 1 ]]; then
     "${command[@]}" --progress
   else
-    "${command[@]}" | grep -vE '^ +(Start +[0-9]+: |[0-9]+/[0-9]+ Test +#[0-9]+: .* Passed )'
+    "${command[@]}" | grep -vE '^ *(Start +[0-9]+: |[0-9]+/[0-9]+ Test +#[0-9]+: .* Passed )'
   fi
 }
 
-# What the thread sanitizer is for: the tests that share a plan, or a call, among threads.
-threaded_targets=(run_test)
-threaded_tests='^(Slices|Threads)\.'
+# What the thread sanitizer is for: a plan or a call shared by threads, streams and their events.
+threaded_targets=(run_test aclnn_{callback,event,stream,stress}_test)
+threaded_tests='^(Slices|Threads|aclnn\.(CallbackTest|EventTest|StreamTest|Stress))\.'
 
 step "Packages" bash scripts/setup.sh test
 step "Build, optimised, g++" build release

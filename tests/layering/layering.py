@@ -7,7 +7,7 @@ import re
 import sys
 
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
-CODE = {".h", ".cc", ".c", ".inc"}
+CODE = {".h", ".cc", ".cpp", ".c", ".inc"}
 LICENSED = CODE | {".cmake", ".py", ".sh"}
 IGNORED_FOLDERS = {".git", "__pycache__"}
 
