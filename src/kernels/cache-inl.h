@@ -45,7 +45,8 @@ class Int8Codec {
  private:
   // 1.5 * 2^23 has an ulp of 1: the sum with it is rounded to nearest even by the addition itself,
   // and its low bits are the integer. Highway's NearestInt is inexact on the scalar target
-  // (0.49999997 becomes 1) and carries an overflow fix-up elsewhere that clamped values do not need.
+  // (0.49999997 becomes 1) and carries an overflow fix-up elsewhere that clamped values do not
+  // need.
   template <class DF>
   static HWY_INLINE hn::Vec<hn::RebindToSigned<DF>> Level(DF df, Float32<DF> value) {
     value = hn::IfThenZeroElse(hn::IsNaN(value), value);

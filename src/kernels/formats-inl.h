@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The 16-bit floating-point formats: exact widening, and rounding to nearest even.
 //
-// Highway 1.0.3 cannot be asked for all of this: its bf16 demotion truncates everywhere, and without
-// F16C its f16 demotion truncates too and its promotion turns inf and NaN into numbers.
+// Highway 1.0.3 cannot be asked for all of this: its bf16 demotion truncates everywhere, and
+// without F16C its f16 demotion truncates too and its promotion turns inf and NaN into numbers.
 #if defined(ROPEKV_KERNELS_FORMATS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ROPEKV_KERNELS_FORMATS_INL_H_
 #undef ROPEKV_KERNELS_FORMATS_INL_H_
@@ -90,11 +90,9 @@ struct FormatF16 {
       // The exponent field moves from bias 15 to bias 127 by an exact multiplication, which also
       // normalises subnormals. Inf and NaN keep an all-ones exponent.
       const auto shifted = hn::ShiftLeft<13>(magnitude);
-      const auto scaled =
-          hn::BitCast(du, hn::Mul(hn::BitCast(df, shifted), hn::Set(df, 0x1p112f)));
+      const auto scaled = hn::BitCast(du, hn::Mul(hn::BitCast(df, shifted), hn::Set(df, 0x1p112f)));
       const auto special = hn::Gt(magnitude, hn::Set(du, 0x7BFFu));
-      const auto value =
-          hn::IfThenElse(special, hn::Or(shifted, hn::Set(du, 0x7F800000u)), scaled);
+      const auto value = hn::IfThenElse(special, hn::Or(shifted, hn::Set(du, 0x7F800000u)), scaled);
       return hn::BitCast(df, hn::Or(value, sign));
     }
   }
@@ -155,8 +153,8 @@ struct FormatBF16Base {
   template <class DF>
   static HWY_INLINE auto FromF32Pair(DF df, Float32<DF> a, Float32<DF> b) {
     // Arithmetic shifts, so that the signed packing, which saturates, finds what fits.
-    const auto packed = Pack::To16(df, hn::ShiftRight<16>(Round(df, a)),
-                                   hn::ShiftRight<16>(Round(df, b)));
+    const auto packed =
+        Pack::To16(df, hn::ShiftRight<16>(Round(df, a)), hn::ShiftRight<16>(Round(df, b)));
     return hn::BitCast(hn::Repartition<uint16_t, DF>(), packed);
   }
 #endif

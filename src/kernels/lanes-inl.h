@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// How lanes are read and written: a step is two vectors of f32, `a` and `b`, of consecutive channels.
+// How lanes are read and written: a step is two vectors of f32, `a` and `b`, of consecutive
+// channels.
 //
 //   DenseLanes    a = 0 1 2 3, b = 4 5 6 7   contiguous rows of at least a step
-//   EvenOddLanes  a = 0 2 4 6, b = 1 3 5 7   likewise; bf16 in and out without a shuffle
+//   EvenOddLanes  a = 0 2 4 6, b = 1 3 5 7   likewise; bf16 to bf16 without a shuffle
 //   StridedLanes  as DenseLanes              anything; slow
 //
-// Steps of two vectors rather than one, because processors store as many vectors as scalars a cycle,
-// and so that packing to 16 and 8 bits fills its registers.
+// Steps of two vectors rather than one, because processors store as many vectors as scalars a
+// cycle, and so that packing to 16 and 8 bits fills its registers.
 #if defined(ROPEKV_KERNELS_LANES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ROPEKV_KERNELS_LANES_INL_H_
 #undef ROPEKV_KERNELS_LANES_INL_H_
@@ -34,8 +35,8 @@ struct Row {
 
 enum class Stores {
   kOrdinary,
-  // Past the caches: the line is not read first, but whoever reads the output next finds it in memory.
-  // Addresses must be multiples of a step's size.
+  // Past the caches: the line is not read first, but whoever reads the output next finds it in
+  // memory. Addresses must be multiples of a step's size.
   kStreaming,
 };
 
@@ -103,12 +104,6 @@ using EvenOddLanes = DenseLanes;
 struct EvenOddLanes {
   static constexpr bool kPullsBack = true;
 
-  template <class DF>
-  static HWY_INLINE void Load(DF df, Row<const float> row, int64_t lane, int64_t, Float32<DF>& a,
-                              Float32<DF>& b) {
-    hn::LoadInterleaved2(df, row.data + lane, a, b);
-  }
-
   template <class Format, class DF>
   static HWY_INLINE void LoadHalf(DF df, Row<const uint16_t> row, int64_t lane, int64_t,
                                   Float32<DF>& a, Float32<DF>& b) {
@@ -126,14 +121,6 @@ struct EvenOddLanes {
     const auto even = hn::BitCast(du16, hn::ShiftRight<16>(Format::Round(df, a)));
     const auto odd = hn::BitCast(du16, Format::Round(df, b));
     StoreVector<stores>(hn::OddEven(odd, even), du16, row.data + lane);
-  }
-
-  template <class DF, class VI = hn::Vec<hn::RebindToSigned<DF>>>
-  static HWY_INLINE void StoreLevels(DF, VI a, VI b, Row<int8_t> row, int64_t lane, int64_t) {
-    const hn::Repartition<int16_t, DF> di16;
-    const auto both = hn::OddEven(hn::BitCast(di16, hn::ShiftLeft<16>(b)), hn::BitCast(di16, a));
-    const hn::Rebind<int8_t, decltype(di16)> di8;
-    hn::StoreU(hn::DemoteTo(di8, both), di8, row.data + lane);
   }
 };
 #endif
@@ -191,10 +178,10 @@ struct StridedLanes {
   }
 };
 
-// Calls body(position, lane) for each step of a row of n lanes. Where a last step does not fit it is
-// pulled back to end at n and repeats lanes of the one before: no masks, nothing touched past the end,
-// and the same bytes again, since inputs and outputs never overlap. Its position is not pulled back,
-// for scratch that it must not share with its neighbour.
+// Calls body(position, lane) for each step of a row of n lanes. Where a last step does not fit it
+// is pulled back to end at n and repeats lanes of the one before: no masks, nothing touched past
+// the end, and the same bytes again, since inputs and outputs never overlap. Its position is not
+// pulled back, for scratch that it must not share with its neighbour.
 template <class Lanes, class DF, class Body>
 HWY_INLINE void ForSteps(DF df, int64_t n, const Body& body) {
   const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(df));

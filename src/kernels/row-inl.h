@@ -22,7 +22,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
-template <DType source, DType output, Numerics numerics, class Lanes, class DF>
+// One token. q goes through QLanes; k and v, whose scales lie in order, through KvLanes.
+template <DType source, DType output, Numerics numerics, class QLanes, class KvLanes, class DF>
 class TokenKernel {
   using Round = Rounding<numerics, source>;
   using Rotary = RotateHalf<Round>;
@@ -39,72 +40,78 @@ class TokenKernel {
     const int64_t count = std::min(half_, Angles::kMaxPairs);
     for (int64_t block = 0; block < half_; block += Angles::kMaxPairs) {
       const int64_t first = std::min(block, half_ - count);
-      Angles angles;
-      angles.Load<Lanes, FormatOf<output>>(DF(), From(RowOf<uint16_t>(call_.cos, token_, 0), first),
-                                           From(RowOf<uint16_t>(call_.sin, token_, 0), first),
-                                           half_, count);
-      RotateQ<stores>(angles, first, count);
-      RotateK<stores>(angles, first, count);
+      RotateQ<stores>(first, count);
+      RotateK<stores>(first, count);
     }
     CopyV<stores>();
   }
 
  private:
   template <Stores stores>
-  HWY_INLINE void RotateQ(const Angles& angles, int64_t first, int64_t count) const {
+  HWY_INLINE void RotateQ(int64_t first, int64_t count) const {
+    Angles angles;
+    LoadAngles<QLanes>(first, count, angles);
     for (int64_t head = 0; head < call_.num_q_heads; ++head) {
       const auto q = RowOf<uint16_t>(call_.q, token_, head);
-      RotateHead<stores>(angles, head, first, count, [&](Vec a, Vec b, int64_t lane, int64_t n) HWY_ATTR {
-        Lanes::template StoreHalf<Format, stores>(DF(), a, b, q, lane, n);
-      });
+      RotateHead<QLanes, stores>(
+          angles, head, first, count, [&](Vec a, Vec b, int64_t lane, int64_t n) HWY_ATTR {
+            QLanes::template StoreHalf<Format, stores>(DF(), a, b, q, lane, n);
+          });
     }
   }
 
   template <Stores stores>
-  HWY_INLINE void RotateK(const Angles& angles, int64_t first, int64_t count) const {
+  HWY_INLINE void RotateK(int64_t first, int64_t count) const {
     int8_t* const row = call_.k_cache.rows[token_];
     if (row == nullptr && call_.k.data == nullptr) return;
+    Angles angles;
+    LoadAngles<KvLanes>(first, count, angles);
     for (int64_t head = 0; head < call_.num_kv_heads; ++head) {
       const auto k = RowOf<uint16_t>(call_.k, token_, head);
-      const Int8Codec<Lanes> cache(call_.scale_k, call_.offset_k, call_.k_cache, row, head);
-      RotateHead<stores>(angles, call_.num_q_heads + head, first, count,
-                         [&](Vec a, Vec b, int64_t lane, int64_t n) HWY_ATTR {
-                           StoreIfWanted<Lanes>(a, b, k, lane, n);
-                           cache.Store(DF(), Round::Step(DF(), a), Round::Step(DF(), b), lane, n);
-                         });
+      const Int8Codec<KvLanes> cache(call_.scale_k, call_.offset_k, call_.k_cache, row, head);
+      RotateHead<KvLanes, stores>(angles, call_.num_q_heads + head, first, count,
+                                  [&](Vec a, Vec b, int64_t lane, int64_t n) HWY_ATTR {
+                                    StoreIfWanted(a, b, k, lane, n);
+                                    cache.Store(DF(), Round::Step(DF(), a), Round::Step(DF(), b),
+                                                lane, n);
+                                  });
     }
   }
 
   template <Stores stores>
   HWY_INLINE void CopyV() const {
-    // Nothing is gained by even and odd lanes here, and the scales come in order.
-    using InOrder = std::conditional_t<std::is_same_v<Lanes, EvenOddLanes>, DenseLanes, Lanes>;
     int8_t* const row = call_.v_cache.rows[token_];
     if (row == nullptr && call_.v.data == nullptr) return;
-    const Source<source, InOrder> token(call_, token_);
+    const Source<source, KvLanes> token(call_, token_);
     const int64_t n = call_.head_dim;
     for (int64_t head = 0; head < call_.num_kv_heads; ++head) {
       const auto v = RowOf<uint16_t>(call_.v, token_, head);
-      const Int8Codec<InOrder> cache(call_.scale_v, call_.offset_v, call_.v_cache, row, head);
+      const Int8Codec<KvLanes> cache(call_.scale_v, call_.offset_v, call_.v_cache, row, head);
       const auto x = token.Channels((call_.num_q_heads + call_.num_kv_heads + head) * n);
       if (stores == Stores::kStreaming) x.Prefetch(n);
-      ForSteps<InOrder>(DF(), n, [&](int64_t, int64_t lane) HWY_ATTR {
+      ForSteps<KvLanes>(DF(), n, [&](int64_t, int64_t lane) HWY_ATTR {
         Vec a, b;
         x.Load(DF(), lane, n, a, b);
-        StoreIfWanted<InOrder>(a, b, v, lane, n);
+        StoreIfWanted(a, b, v, lane, n);
         cache.Store(DF(), a, b, lane, n);
       });
     }
   }
 
-  template <class L>
   static HWY_INLINE void StoreIfWanted(Vec a, Vec b, Row<uint16_t> row, int64_t lane, int64_t n) {
-    if (row.data) L::template StoreHalf<Format, Stores::kOrdinary>(DF(), a, b, row, lane, n);
+    if (row.data) KvLanes::template StoreHalf<Format, Stores::kOrdinary>(DF(), a, b, row, lane, n);
+  }
+
+  template <class Lanes>
+  HWY_INLINE void LoadAngles(int64_t first, int64_t count, Angles& angles) const {
+    angles.Load<Lanes, FormatOf<output>>(DF(), From(RowOf<uint16_t>(call_.cos, token_, 0), first),
+                                         From(RowOf<uint16_t>(call_.sin, token_, 0), first), half_,
+                                         count);
   }
 
   // Rotates pairs [first, first + count) of one head of x and hands both halves to
   // store(a, b, lane, end of the lanes).
-  template <Stores stores, class StoreFn>
+  template <class Lanes, Stores stores, class StoreFn>
   HWY_INLINE void RotateHead(const Angles& angles, int64_t x_head, int64_t first, int64_t count,
                              const StoreFn& store) const {
     const Source<source, Lanes> token(call_, token_);
@@ -131,14 +138,16 @@ class TokenKernel {
 template <class DF>
 bool StepsAreAligned(DF df, const RowOutput& tensor, int64_t head_dim) {
   const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(df));
-  const int64_t offsets = reinterpret_cast<intptr_t>(tensor.data) | 2 * tensor.token_stride |
-                          2 * tensor.head_stride;
+  const int64_t offsets =
+      reinterpret_cast<intptr_t>(tensor.data) | 2 * tensor.token_stride | 2 * tensor.head_stride;
   return offsets % (2 * step) == 0 && head_dim / 2 % step == 0;
 }
 
 template <DType source, DType output, Numerics numerics, class Lanes, class DF>
 void RunTokens(const RowCall& call) {
-  using Kernel = TokenKernel<source, output, numerics, Lanes, DF>;
+  constexpr bool kBothBF16 = source == DType::kBF16 && output == DType::kBF16;
+  using QLanes = std::conditional_t<kBothBF16 && Lanes::kPullsBack, EvenOddLanes, Lanes>;
+  using Kernel = TokenKernel<source, output, numerics, QLanes, Lanes, DF>;
   if constexpr (Lanes::kPullsBack) {
     if (call.beyond_caches && StepsAreAligned(DF(), call.q, call.head_dim)) {
       for (int64_t token = 0; token < call.num_tokens; ++token) {
@@ -152,8 +161,8 @@ void RunTokens(const RowCall& call) {
   }
 }
 
-// Full vectors if a half head holds a step of them, else vectors of 4 lanes, the smallest that every
-// target has.
+// Full vectors if a half head holds a step of them, else vectors of 4 lanes, the smallest that
+// every target has.
 template <DType source, DType output, Numerics numerics, class Lanes>
 void Rows(const RowCall& call) {
   using Full = hn::CappedTag<float, kMaxLanes>;

@@ -6,8 +6,6 @@
 #include "hwy/foreach_target.h"
 // clang-format on
 
-#include <type_traits>
-
 #include "hwy/highway.h"
 #include "kernels/row-inl.h"
 #include "kernels/row_find.h"
@@ -20,20 +18,16 @@ HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 namespace {
 
-template <DType source, DType output>
-using FastLanes = std::conditional_t<source == DType::kBF16 && output == DType::kBF16, EvenOddLanes,
-                                     DenseLanes>;
-
 RowFn Find(DType output, Numerics numerics, bool dense) {
-#define ROPEKV_FIND(SOURCE, OUTPUT, NUMERICS)                                                   \
-  if (output == DType::OUTPUT && numerics == Numerics::NUMERICS) {                              \
-    return dense ? &Rows<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS,                      \
-                         FastLanes<DType::SOURCE, DType::OUTPUT>>                               \
-                 : &Rows<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, StridedLanes>;       \
+#define ROPEKV_FIND(SOURCE, OUTPUT, NUMERICS)                                             \
+  if (output == DType::OUTPUT && numerics == Numerics::NUMERICS) {                        \
+    return dense ? &Rows<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, DenseLanes>    \
+                 : &Rows<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, StridedLanes>; \
   }
-  ROPEKV_CONCAT(ROPEKV_VARIANTS_OF_, ROPEKV_SOURCE)(ROPEKV_FIND)
+  ROPEKV_CONCAT(ROPEKV_VARIANTS_OF_, ROPEKV_SOURCE)
+  (ROPEKV_FIND)
 #undef ROPEKV_FIND
-  return nullptr;
+      return nullptr;
 }
 
 }  // namespace

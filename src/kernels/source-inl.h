@@ -37,9 +37,9 @@ HWY_INLINE Row<T> From(Row<T> row, int64_t lane) {
   return row;
 }
 
-// x is read once and in order, but the processor's own prefetcher stops at the end of each page. Asking
-// for what lies this far ahead, past the page and past the row, made calls larger than the caches
-// a tenth faster, and smaller ones 3 % slower (docs/performance.md).
+// x is read once and in order, but the processor's own prefetcher stops at the end of each page.
+// Asking for what lies this far ahead, past the page and past the row, made calls larger than the
+// caches a tenth faster, and smaller ones 3 % slower (docs/performance.md).
 inline constexpr int64_t kPrefetchBytes = 8192;
 
 // Of `lanes` lanes of a row of x.
@@ -93,7 +93,8 @@ class Source<DType::kI32, Lanes> {
     Source source = *this;
     source.x_ = From(x_, first);
     source.weight_scale_ = From(weight_scale_, first);
-    source.bias_ = static_cast<const char*>(bias_) + first * bias_stride_ * ElementBytes(bias_dtype_);
+    source.bias_ =
+        static_cast<const char*>(bias_) + first * bias_stride_ * ElementBytes(bias_dtype_);
     return source;
   }
 

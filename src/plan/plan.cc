@@ -70,9 +70,12 @@ struct TokenTensor {
   RowOutput RowCall::*output;
 };
 constexpr TokenTensor kTokenTensors[] = {
-    {TensorId::kX, &RowCall::x, nullptr},     {TensorId::kCos, &RowCall::cos, nullptr},
-    {TensorId::kSin, &RowCall::sin, nullptr}, {TensorId::kQ, nullptr, &RowCall::q},
-    {TensorId::kK, nullptr, &RowCall::k},     {TensorId::kV, nullptr, &RowCall::v},
+    {TensorId::kX, &RowCall::x, nullptr},
+    {TensorId::kCos, &RowCall::cos, nullptr},
+    {TensorId::kSin, &RowCall::sin, nullptr},
+    {TensorId::kQ, nullptr, &RowCall::q},
+    {TensorId::kK, nullptr, &RowCall::k},
+    {TensorId::kV, nullptr, &RowCall::v},
     {TensorId::kActivationScale, &RowCall::activation_scale, nullptr},
 };
 

@@ -86,8 +86,8 @@ class Operator {
       accumulator += ReadAs<uint32_t>(args_.bias, bias_at);
     }
     float value = static_cast<float>(static_cast<int32_t>(accumulator));
-    value = value * ReadFloat(spec_.weight_scale, args_.weight_scale,
-                              ElementAt(spec_.weight_scale, {h}));
+    value = value *
+            ReadFloat(spec_.weight_scale, args_.weight_scale, ElementAt(spec_.weight_scale, {h}));
     if (spec_.activation_scale.present()) {
       value = value * ReadFloat(spec_.activation_scale, args_.activation_scale,
                                 ElementAt(spec_.activation_scale, {token_}));
@@ -134,8 +134,8 @@ class Operator {
   void WriteHead(const TensorSpec& tensor, void* data, int64_t head,
                  const std::vector<float>& values) const {
     for (int64_t i = 0; i < head_dim_; ++i) {
-      const int64_t element = has_seq_ ? ElementAt(tensor, {b_, s_, head, i})
-                                       : ElementAt(tensor, {b_, head, i});
+      const int64_t element =
+          has_seq_ ? ElementAt(tensor, {b_, s_, head, i}) : ElementAt(tensor, {b_, head, i});
       WriteFloat(tensor, data, element, values[i]);
     }
   }
@@ -150,9 +150,9 @@ class Operator {
 
   static float Parameter(const TensorSpec& tensor, const void* data, int64_t head, int64_t i,
                          int64_t head_dim) {
-    return ReadFloat(tensor, data,
-                     tensor.rank == 1 ? ElementAt(tensor, {head * head_dim + i})
-                                      : ElementAt(tensor, {head, i}));
+    return ReadFloat(
+        tensor, data,
+        tensor.rank == 1 ? ElementAt(tensor, {head * head_dim + i}) : ElementAt(tensor, {head, i}));
   }
 
   // Steps 4 and 5.

@@ -124,7 +124,8 @@ void RunTokens(const PlanData& plan, const Args& args, TokenRange range, int num
   oneapi::tbb::parallel_for(
       int64_t{0}, threads,
       [&](int64_t part) {
-        walk.Run(range.begin + tokens * part / threads, range.begin + tokens * (part + 1) / threads);
+        walk.Run(range.begin + tokens * part / threads,
+                 range.begin + tokens * (part + 1) / threads);
       },
       oneapi::tbb::simple_partitioner());
 }
