@@ -6,6 +6,7 @@
 #include "acl/acl_op.h"
 #include "acl/acl_rt.h"
 #include "acl/acl_rt_api.h"
+#include "acl/acl_rt_types.h"
 #include "acl/error_codes/rt_error_codes.h"
 #include "aclnn/acl_meta.h"
 #include "aclnn/aclnn_base.h"

@@ -18,7 +18,8 @@ namespace {
   static_assert(name == value && std::is_same_v<decltype(name), type>, #name); \
   static_assert(sizeof(type) == 4, #type);
 #define VALUE(name, value) static_assert(name == value, #name);
-#include "aclnn/abi_facts.inc"
+#include "aclnn/abi_enums.inc"
+#include "aclnn/abi_values.inc"
 #undef ENUM
 #undef VALUE
 
@@ -35,10 +36,8 @@ static_assert(offsetof(aclrtMemLocation, type) == 4 && offsetof(aclrtMallocAttri
 constexpr bool IsLabel(int code) {
   switch (code) {
     case ACL_SUCCESS:
-    case ACL_ERROR_INVALID_PARAM:
-      return true;
-    default:
-      return false;
+    case ACL_ERROR_INVALID_PARAM: return true;
+    default: return false;
   }
 }
 static_assert(IsLabel(100000));

@@ -117,6 +117,25 @@ TEST_F(CallbackTest, Subscriptions) {
   EXPECT_EQ(call.count, 1);
 }
 
+// A thread that waits without a limit comes back when its last stream is taken away.
+TEST_F(CallbackTest, UnsubscribingEndsTheWait) {
+  std::atomic<uint64_t> server{0};
+  std::thread thread([&] {
+    server = static_cast<uint64_t>(pthread_self());
+    while (aclrtProcessReport(-1) == 107012) std::this_thread::yield();  // not subscribed yet
+    ExpectFailure(aclrtProcessReport(-1), 107012, "serves no stream");
+  });
+  while (server == 0) std::this_thread::yield();
+  Call call;
+  ASSERT_EQ(aclrtSubscribeReport(server, stream_), 0);
+  ASSERT_EQ(aclrtLaunchCallback(Count, &call, ACL_CALLBACK_BLOCK, stream_), 0);
+  ASSERT_EQ(aclrtSynchronizeStream(stream_), 0);
+  EXPECT_EQ(call.count, 1);
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  ASSERT_EQ(aclrtUnSubscribeReport(server, stream_), 0);
+  thread.join();
+}
+
 std::atomic<int> exceptions{0};
 
 TEST_F(CallbackTest, ExceptionCallbackHearsOfFailedTasks) {

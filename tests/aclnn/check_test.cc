@@ -3,6 +3,7 @@
 // program none.
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <vector>
 
 #include "aclnn/fixture.h"
@@ -130,6 +131,49 @@ TEST_F(CheckTest, FreeInUse) {
   EXPECT_HAS(report, "freed while a queued aclnnDequantRopeQuantKvcache uses it as sin");
   gate.Open();
   EXPECT_EQ(aclrtSynchronizeStream(stream_), 0);
+}
+
+// Copies and sets, too.
+TEST_F(CheckTest, Transfers) {
+  const auto h2d = ACL_MEMCPY_HOST_TO_DEVICE;
+  void* sin = Memory(kSin);  // of 256 bytes
+  std::vector<char> host(512);
+  Report(0, [&] {
+    EXPECT_EQ(aclrtMemcpy(sin, 256, host.data(), 256, h2d), 0);
+    EXPECT_EQ(aclrtMemcpyAsync(sin, 256, host.data(), 256, h2d, stream_), 0);
+    EXPECT_EQ(aclrtMemset(sin, 256, 0, 256), 0);
+    EXPECT_EQ(aclrtMemsetAsync(sin, 256, 0, 256, stream_), 0);
+    EXPECT_EQ(aclrtMemcpy2d(sin, 128, host.data(), 128, 100, 2, h2d), 0);
+    EXPECT_EQ(aclrtMemcpy2dAsync(sin, 128, host.data(), 128, 100, 0, h2d, stream_), 0);
+  });
+  const std::pair<const char*, std::function<int()>> wrong[] = {
+      {"aclrtMemcpy: dst: 300 bytes", [&] { return aclrtMemcpy(sin, 300, host.data(), 300, h2d); }},
+      {"aclrtMemcpy: src: 300 bytes",
+       [&] { return aclrtMemcpy(host.data(), 300, sin, 300, ACL_MEMCPY_DEVICE_TO_HOST); }},
+      {"aclrtMemcpyAsync: dst: 300 bytes",
+       [&] { return aclrtMemcpyAsync(sin, 300, host.data(), 300, h2d, stream_); }},
+      {"aclrtMemset: devPtr: 300 bytes", [&] { return aclrtMemset(sin, 300, 0, 300); }},
+      {"aclrtMemsetAsync: devPtr: 300 bytes",
+       [&] { return aclrtMemsetAsync(sin, 300, 0, 300, stream_); }},
+      {"aclrtMemcpy2d: dst: 300 bytes",
+       [&] { return aclrtMemcpy2d(sin, 200, host.data(), 100, 100, 2, h2d); }},
+      {"aclrtMemcpy2dAsync: dst: 300 bytes",
+       [&] { return aclrtMemcpy2dAsync(sin, 200, host.data(), 100, 100, 2, h2d, stream_); }}};
+  for (const auto& [text, call] : wrong) {
+    const std::string report = Report(1, [&] { EXPECT_EQ(call(), 0); });
+    EXPECT_HAS(report, text);
+    EXPECT_HAS(report, "end 44 bytes past the end of their block of 256 bytes");
+  }
+  Gate gate(stream_);
+  ASSERT_EQ(aclrtMemsetAsync(sin, 256, 1, 256, stream_), 0);
+  std::string report = Report(1, [&] { EXPECT_EQ(aclrtFree(sin), 0); });
+  Memory(kSin) = nullptr;
+  EXPECT_HAS(report, "freed while a queued aclrtMemsetAsync uses it as devPtr");
+  gate.Open();
+  EXPECT_EQ(aclrtSynchronizeStream(stream_), 0);
+  report = Report(1, [&] { EXPECT_EQ(aclrtMemset(sin, 256, 0, 256), 0); });
+  EXPECT_HAS(report, "devPtr: 256 bytes");
+  EXPECT_HAS(report, "freed");
 }
 
 TEST_F(CheckTest, Leaks) {

@@ -103,6 +103,11 @@ TEST(BadValue, IsNamedByTheFirstPhase) {
   ExpectFailure(test.call.Prepare(), 561000, "ROPEKV_NUMERICS=bf16");
 }
 
+TEST(BadCount, IsNamedByTheFirstPhase) {
+  Case test;
+  ExpectFailure(test.call.Prepare(), 561000, "ROPEKV_DEVICE_COUNT=2x");
+}
+
 TEST(BadTarget, IsNamedByTheFirstPhase) {
   const Spec spec = WithSizes(8, 1, 128);
   ExpectFailure(Prepare(spec), 561003, "ROPEKV_TARGET");

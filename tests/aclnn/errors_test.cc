@@ -7,39 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "aclnn/call.h"
-#include "support/problem.h"
+#include "aclnn/changed_call.h"
 
 namespace ropekv::testing {
 namespace {
 
 using enum TensorId;
-
-// B = 2, S = 3, Nq = 4, Nkv = 2, D = 16.
-Spec SmallSpec() {
-  Spec spec;
-  spec.x = Dense(DType::kI32, {2, 3, 128});
-  spec.cos = spec.sin = Dense(DType::kF16, {2, 3, 1, 16});
-  spec.k_cache = spec.v_cache = Dense(DType::kI8, {2, 8, 2, 16});
-  spec.indices = Dense(DType::kI32, {2});
-  spec.scale_k = spec.scale_v = spec.offset_k = spec.offset_v = Dense(DType::kF32, {2, 16});
-  spec.weight_scale = spec.bias = Dense(DType::kF32, {128});
-  spec.activation_scale = Dense(DType::kF32, {6});
-  spec.q = Dense(DType::kF16, {2, 3, 4, 16});
-  spec.k = spec.v = Dense(DType::kF16, {2, 3, 2, 16});
-  spec.size_splits = {64, 32, 32};
-  spec.kv_output = true;
-  spec.numerics = Numerics::kAscend;
-  return spec;
-}
-
-struct Fixture {
-  Fixture() : Fixture(SmallSpec()) {}
-  explicit Fixture(const Spec& spec)
-      : problem(spec, Flavour::kPlain, 1), call(spec, problem.actual()) {}
-  Problem problem;
-  AclCall call;
-};
 
 struct Rule {
   const char* name;
@@ -47,25 +20,6 @@ struct Rule {
   aclnnStatus code;
   const char* culprit;  // begins the message
 };
-
-void SetSplits(AclCall& call, std::vector<int64_t> values) {
-  call.size_splits.reset(aclCreateIntArray(values.data(), values.size()));
-}
-
-auto Absent(TensorId id) {
-  return [id](AclCall& call) { call.Remove(id); };
-}
-
-auto With(TensorId id, const TensorSpec& spec) {
-  return [id, spec](AclCall& call) { call.Replace(id, spec, nullptr); };
-}
-
-auto InFormat(TensorId id, aclFormat format) {
-  return [id, format](AclCall& call) {
-    const int64_t dims[] = {2, 8, 2, 16};
-    aclInitTensor(call.tensor(id), dims, 4, ACL_INT8, nullptr, 0, format, dims, 4, nullptr);
-  };
-}
 
 std::vector<Rule> Rules() {
   const auto f32 = DType::kF32;
@@ -207,66 +161,6 @@ TEST(PhaseOne, SuccessLeavesNoMessage) {
   TakeMessage();
   EXPECT_EQ(fixture.call.Prepare(), 0);
   EXPECT_EQ(TakeMessage(), "");
-}
-
-// What the device does not look at is legal here too.
-TEST(PhaseOne, AcceptsWhatTheDeviceAccepts) {
-  const std::vector<std::pair<const char*, std::function<void(AclCall&)>>> cases = {
-      {"larger bias", With(kBias, Dense(DType::kF32, {8192}))},
-      {"larger activation scale", With(kActivationScale, Dense(DType::kF32, {1280}))},
-      {"weight scale [1, H]", With(kWeightScale, Dense(DType::kF32, {1, 128}))},
-      {"flat scales", With(kScaleK, Dense(DType::kF32, {32}))},
-      {"scales in three dimensions", With(kScaleV, Dense(DType::kF32, {2, 1, 16}))},
-      {"q in another shape", With(kQ, Dense(DType::kF16, {6, 64}))},
-      {"a format of four dimensions", InFormat(kKCache, ACL_FORMAT_NCHW)},
-      {"quantMode and layout",
-       [](AclCall& call) {
-         static char quant_mode[] = "dynamic", layout[] = "?";
-         call.quant_mode = quant_mode;
-         call.layout = layout;
-       }},
-      {"an unknown cache mode is contiguous", [](AclCall& call) { call.cache_mode = "pages"; }},
-      {"no cache mode", [](AclCall& call) { call.cache_mode = ""; }},
-  };
-  for (const auto& [name, change] : cases) {
-    Fixture fixture;
-    change(fixture.call);
-    EXPECT_EQ(fixture.call.Prepare(), 0) << name << ": " << TakeMessage();
-  }
-}
-
-TEST(PhaseOne, CacheModeIgnoresCase) {
-  Spec spec = SmallSpec();
-  spec.cache_layout = CacheLayout::kPaged;
-  spec.indices = Dense(DType::kI32, {6});
-  Fixture fixture(spec);
-  for (const char* mode : {"page", "PAGE", "Page"}) {
-    fixture.call.cache_mode = mode;
-    EXPECT_EQ(fixture.call.Prepare(), 0) << mode << TakeMessage();
-  }
-}
-
-TEST(PhaseOne, NoDequantisationForHalfX) {
-  Spec spec = SmallSpec();
-  spec.x.dtype = DType::kF16;
-  spec.weight_scale = spec.activation_scale = spec.bias = TensorSpec{};
-  Fixture fixture(spec);
-  With(kBias, Dense(DType::kI32, {5}))(fixture.call);  // ignored, so of any shape
-  EXPECT_EQ(fixture.call.Prepare(), 0) << TakeMessage();
-}
-
-TEST(PhaseOne, NoTokens) {
-  Spec spec = SmallSpec();
-  spec.x = Dense(DType::kI32, {0, 128});
-  spec.cos = spec.sin = Dense(DType::kF16, {0, 16});
-  spec.indices = Dense(DType::kI32, {0});
-  spec.activation_scale = Dense(DType::kF32, {0});
-  spec.q = Dense(DType::kF16, {0, 4, 16});
-  spec.k = spec.v = Dense(DType::kF16, {0, 2, 16});
-  Fixture fixture(spec);
-  ASSERT_EQ(aclrtSetDevice(0), ACL_SUCCESS);
-  EXPECT_EQ(fixture.call.Run(nullptr), 0) << TakeMessage();
-  EXPECT_EQ(fixture.problem.CompareUntouched(), "");
 }
 
 // A bad index is found when the call runs.

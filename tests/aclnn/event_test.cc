@@ -89,6 +89,19 @@ TEST_F(EventTest, WaitBeforeRecord) {
   EXPECT_EQ(aclrtSynchronizeStream(other_), 0);
 }
 
+// Even then, the host hears what had gone wrong before the event.
+TEST_F(EventTest, SynchroniseBeforeRecordReportsTheFailure) {
+  Case bad;
+  SpoilIndices(bad);
+  ASSERT_EQ(bad.call.Prepare(), 0);
+  std::thread waiter([this] { ExpectFailure(aclrtSynchronizeEvent(event_), 507035, "indices"); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(bad.call.Launch(stream_), 0);
+  EXPECT_EQ(aclrtRecordEvent(event_, stream_), 0);
+  waiter.join();
+  ExpectFailure(aclrtSynchronizeStream(stream_), 507035);
+}
+
 TEST_F(EventTest, ResetMakesItRecordableAnew) {
   ASSERT_EQ(aclrtRecordEvent(event_, stream_), 0);
   ASSERT_EQ(aclrtStreamWaitEvent(other_, event_), 0);

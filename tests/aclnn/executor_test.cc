@@ -43,6 +43,25 @@ TEST_F(ExecutorTest, IsConsumedEvenIfPhaseTwoFails) {
   EXPECT_EQ(test.problem.CompareUntouched(), "");
 }
 
+// A null workspace goes with a size of 0 only; the executor is gone either way.
+TEST_F(ExecutorTest, Workspace) {
+  Case test;
+  ASSERT_EQ(test.call.Prepare(), 0);
+  aclOpExecutor* executor = test.call.executor;
+  ExpectFailure(aclnnDequantRopeQuantKvcache(nullptr, 64, executor, stream_), 161001, "workspace");
+  ExpectFailure(aclnnDequantRopeQuantKvcache(nullptr, 0, executor, stream_), 161002);
+  ExpectFailure(aclnnDequantRopeQuantKvcache(nullptr, 64, nullptr, stream_), 161001, "executor");
+  EXPECT_EQ(test.problem.CompareUntouched(), "");
+  char workspace[64];
+  for (const uint64_t size : {uint64_t{0}, uint64_t{64}}) {
+    test.problem.ResetActual();
+    ASSERT_EQ(test.call.Prepare(), 0);
+    ASSERT_EQ(aclnnDequantRopeQuantKvcache(workspace, size, test.call.executor, stream_), 0);
+    ASSERT_EQ(aclrtSynchronizeStream(stream_), 0);
+    EXPECT_EQ(test.problem.Compare(), "");
+  }
+}
+
 TEST_F(ExecutorTest, NullAndForeign) {
   ExpectFailure(aclnnDequantRopeQuantKvcache(nullptr, 0, nullptr, stream_), 161001, "executor");
   int garbage[64] = {};
@@ -223,6 +242,7 @@ TEST_F(ExecutorTest, RefreshRefusesNullTensorsAndLists) {
   const aclTensor* elements[] = {test.call.tensors[0].release()};
   aclTensorList* list = aclCreateTensorList(elements, 1);
   ExpectFailure(aclSetDynamicTensorAddr(executor, 0, 1, list, &test), 161002, "relativeIndex");
+  ExpectFailure(aclSetDynamicTensorAddr(nullptr, 0, 1, list, &test), 561103, "executor");
   EXPECT_EQ(aclDestroyTensorList(list), 0);
 }
 

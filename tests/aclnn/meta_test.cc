@@ -72,6 +72,8 @@ TEST(Meta, TensorBadArguments) {
   EXPECT_NE(TakeMessage().find("viewDims"), std::string::npos);
   EXPECT_EQ(create(dims, 1, nullptr, 1), nullptr);
   EXPECT_NE(TakeMessage().find("storageDims"), std::string::npos);
+  EXPECT_EQ(create(nullptr, 0, nullptr, 1), nullptr);
+  EXPECT_NE(TakeMessage().find("storageDims"), std::string::npos);
   EXPECT_EQ(create(dims, UINT64_MAX, dims, 1), nullptr);
   EXPECT_NE(TakeMessage(), "");
   aclTensor* scalar = create(nullptr, 0, nullptr, 0);
@@ -118,10 +120,13 @@ TEST(Meta, ArraysScalarsAndLists) {
   aclBoolArray* bool_array = aclCreateBoolArray(bools, 1);
   EXPECT_EQ(aclGetIntArraySize(int_array, &size), 0);
   EXPECT_EQ(size, 3u);
+  ExpectFailure(aclGetIntArraySize(int_array, nullptr), 161001, "size");
   EXPECT_EQ(aclGetFloatArraySize(float_array, &size), 0);
   EXPECT_EQ(size, 2u);
+  ExpectFailure(aclGetFloatArraySize(float_array, nullptr), 161001, "size");
   EXPECT_EQ(aclGetBoolArraySize(bool_array, &size), 0);
   EXPECT_EQ(size, 1u);
+  ExpectFailure(aclGetBoolArraySize(bool_array, nullptr), 161001, "size");
   EXPECT_EQ(aclDestroyIntArray(int_array), 0);
   EXPECT_EQ(aclDestroyFloatArray(float_array), 0);
   EXPECT_EQ(aclDestroyBoolArray(bool_array), 0);
@@ -134,6 +139,7 @@ TEST(Meta, ArraysScalarsAndLists) {
   aclTensorList* tensor_list = aclCreateTensorList(tensors, 2);
   EXPECT_EQ(aclGetTensorListSize(tensor_list, &size), 0);
   EXPECT_EQ(size, 2u);
+  ExpectFailure(aclGetTensorListSize(tensor_list, nullptr), 161001, "size");
   EXPECT_EQ(aclDestroyTensorList(tensor_list), 0);
   double value = 2.5;
   const aclScalar* scalars[] = {aclCreateScalar(&value, ACL_DOUBLE)};
@@ -141,6 +147,7 @@ TEST(Meta, ArraysScalarsAndLists) {
   aclScalarList* scalar_list = aclCreateScalarList(scalars, 1);
   EXPECT_EQ(aclGetScalarListSize(scalar_list, &size), 0);
   EXPECT_EQ(size, 1u);
+  ExpectFailure(aclGetScalarListSize(scalar_list, nullptr), 161001, "size");
   EXPECT_EQ(aclDestroyScalarList(scalar_list), 0);
   EXPECT_EQ(aclDestroyScalar(aclCreateScalar(&value, ACL_DOUBLE)), 0);
 }
@@ -148,13 +155,16 @@ TEST(Meta, ArraysScalarsAndLists) {
 TEST(Meta, ArraysBadArguments) {
   TakeMessage();
   uint64_t size = 0;
-  EXPECT_EQ(aclCreateIntArray(nullptr, 1), nullptr);
-  EXPECT_EQ(aclCreateFloatArray(nullptr, 1), nullptr);
-  EXPECT_EQ(aclCreateBoolArray(nullptr, 1), nullptr);
-  EXPECT_EQ(aclCreateTensorList(nullptr, 1), nullptr);
-  EXPECT_EQ(aclCreateScalarList(nullptr, 1), nullptr);
-  EXPECT_EQ(aclCreateScalar(nullptr, ACL_FLOAT), nullptr);
-  EXPECT_NE(TakeMessage().find("value is null"), std::string::npos);
+  const auto expect_null = [](const void* made, const char* function) {
+    EXPECT_EQ(made, nullptr);
+    EXPECT_EQ(TakeMessage(), std::string("161001 ") + function + ": value is null");
+  };
+  expect_null(aclCreateIntArray(nullptr, 1), "aclCreateIntArray");
+  expect_null(aclCreateFloatArray(nullptr, 1), "aclCreateFloatArray");
+  expect_null(aclCreateBoolArray(nullptr, 1), "aclCreateBoolArray");
+  expect_null(aclCreateTensorList(nullptr, 1), "aclCreateTensorList");
+  expect_null(aclCreateScalarList(nullptr, 1), "aclCreateScalarList");
+  expect_null(aclCreateScalar(nullptr, ACL_FLOAT), "aclCreateScalar");
   ExpectFailure(aclGetIntArraySize(nullptr, &size), 161001);
   ExpectFailure(aclGetFloatArraySize(nullptr, &size), 161001);
   ExpectFailure(aclGetBoolArraySize(nullptr, &size), 161001);
@@ -162,7 +172,6 @@ TEST(Meta, ArraysBadArguments) {
   ExpectFailure(aclGetScalarListSize(nullptr, &size), 161001);
   aclIntArray* empty = aclCreateIntArray(nullptr, 0);
   ASSERT_NE(empty, nullptr);
-  ExpectFailure(aclGetIntArraySize(empty, nullptr), 161001);
   EXPECT_EQ(aclGetIntArraySize(empty, &size), 0);
   EXPECT_EQ(size, 0u);
   EXPECT_EQ(aclDestroyIntArray(empty), 0);

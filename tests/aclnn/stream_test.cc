@@ -78,6 +78,7 @@ TEST_F(StreamTest, NullIsTheDefaultStreamOfTheContext) {
   ExpectFailure(aclrtSynchronizeStreamWithTimeout(nullptr, 5), 507046);
   gate.Open();
   EXPECT_EQ(aclrtSynchronizeStream(nullptr), 0);
+  EXPECT_EQ(aclrtSynchronizeStreamWithTimeout(nullptr, -1), 0);
   ExpectFailure(aclrtDestroyStream(nullptr), 100000, "null");
   ExpectFailure(aclrtDestroyStreamForce(nullptr), 100000, "null");
   ExpectFailure(aclrtDestroyStream(named), 107000, "default stream");
@@ -198,11 +199,39 @@ TEST_F(StreamTest, DeviceSynchroniseCoversAllStreams) {
   EXPECT_EQ(aclrtSynchronizeDevice(), 0);
 }
 
+// One token, again and again, and no cache row for it: work without memory.
+Spec ManyTokens(int64_t tokens) {
+  Spec spec = PagedSpec();
+  const auto repeat = [tokens](TensorSpec& tensor) {
+    tensor.shape[0] = tokens;
+    tensor.stride[0] = 0;
+  };
+  spec.x = Dense(DType::kBF16, {1, 128});
+  spec.q = Dense(DType::kBF16, {tokens, 0, 32});
+  spec.size_splits = {0, 64, 64};
+  for (TensorSpec* tensor : {&spec.x, &spec.cos, &spec.sin, &spec.indices}) repeat(*tensor);
+  return spec;
+}
+
 TEST_F(StreamTest, OpTimeLimit) {
-  Case test;
-  EXPECT_EQ(aclrtSetOpExecuteTimeOut(60), 0);
-  EXPECT_EQ(test.call.Run(stream_), 0) << TakeMessage();
+  const std::vector<int32_t> data(4 * 16 * 64, -1);  // as an index: padding
+  Args args;
+  for (const TensorField& field : kTensorFields) {
+    if (field.input) args.*field.input = data.data();
+  }
+  std::vector<int8_t> k_cache(4 * 16 * 64), v_cache(k_cache);
+  args.k_cache = k_cache.data();
+  args.v_cache = v_cache.data();
+  ASSERT_EQ(aclrtSetOpExecuteTimeOut(1), 0);
+  int code = 0;
+  for (int64_t tokens = 1 << 16; code == 0 && tokens < int64_t{1} << 40; tokens *= 2) {
+    TakeMessage();
+    AclCall call(ManyTokens(tokens), args);
+    code = call.Run(stream_);
+  }
   EXPECT_EQ(aclrtSetOpExecuteTimeOut(0), 0);
+  ExpectFailure(code, 507034, "longer than 1 s");
+  EXPECT_EQ(aclrtSynchronizeStream(stream_), 0);
 }
 
 // Many threads, one stream each, and one that all share.

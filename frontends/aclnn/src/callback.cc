@@ -41,15 +41,17 @@ class ReportQueue {
     changed_.notify_all();
   }
 
-  // False if nothing came up in time.
-  bool RunOldest(const Deadline& deadline) {
+  enum class RunResult { kRan, kTimeout, kClosed };
+  // Waits for a callback and runs it.
+  RunResult RunOldest(const Deadline& deadline) {
     std::unique_lock lock(mutex_);
-    const auto due = [this] { return !entries_.empty(); };
+    const auto over = [this] { return closed_ || !entries_.empty(); };
     if (deadline) {
-      if (!changed_.wait_until(lock, *deadline, due)) return false;
+      if (!changed_.wait_until(lock, *deadline, over)) return RunResult::kTimeout;
     } else {
-      changed_.wait(lock, due);
+      changed_.wait(lock, over);
     }
+    if (closed_) return RunResult::kClosed;
     const std::shared_ptr<Entry> entry = std::move(entries_.front());
     entries_.pop_front();
     lock.unlock();
@@ -57,7 +59,7 @@ class ReportQueue {
     lock.lock();
     entry->done = true;
     changed_.notify_all();
-    return true;
+    return RunResult::kRan;
   }
 
   // Until the callback has run, or nobody will ever run it.
@@ -176,12 +178,15 @@ aclError aclrtProcessReport(int32_t timeout) {
       return Fail(ACL_ERROR_RT_PARAM_INVALID, "timeout %d; expected -1 or ms", timeout);
     }
     const auto queue = Subscriptions::Get().OfThread(static_cast<uint64_t>(pthread_self()));
-    if (!queue) {
-      return Fail(ACL_ERROR_RT_THREAD_SUBSCRIBE,
-                  "this thread serves no stream: aclrtSubscribeReport");
+    using enum ReportQueue::RunResult;
+    switch (queue ? queue->RunOldest(DeadlineAfter(timeout)) : kClosed) {
+      case kRan: return ACL_SUCCESS;
+      case kTimeout:
+        return Fail(ACL_ERROR_RT_WAIT_TIMEOUT, "no callback became due within %d ms", timeout);
+      case kClosed: break;
     }
-    if (queue->RunOldest(DeadlineAfter(timeout))) return ACL_SUCCESS;
-    return Fail(ACL_ERROR_RT_WAIT_TIMEOUT, "no callback became due within %d ms", timeout);
+    return Fail(ACL_ERROR_RT_THREAD_SUBSCRIBE,
+                "this thread serves no stream: aclrtSubscribeReport");
   });
 }
 

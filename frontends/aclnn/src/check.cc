@@ -9,20 +9,22 @@
 #include <vector>
 
 #include "context.h"
+#include "error.h"
 #include "event.h"
 #include "stream.h"
 
 namespace ropekv::acl {
 namespace {
 
+// The bytes of one parameter.
 struct Range {
   uintptr_t begin;
   uintptr_t end;
-  const char* tensor;
+  const char* name;
 };
 
 struct Use {
-  const char* op;
+  const char* call;
   std::vector<Range> ranges;
 };
 
@@ -56,24 +58,27 @@ Range BytesOf(const TensorSpec& tensor, const void* address, const char* name) {
           name};
 }
 
-void CheckRange(const char* op, const Range& range) {
+enum class Legal { kDeviceMemory, kAnyMemory };
+
+void CheckRange(const char* call, const Range& range, Legal legal) {
   const auto* begin = reinterpret_cast<const void*>(range.begin);
   const size_t bytes = range.end - range.begin;
   const auto block = MemoryTable::Get().Find(begin);
   if (!block) {
     const bool freed = MemoryTable::Get().FindFreed(begin).has_value();
-    Report("%s: %s: %zu bytes at %p are %s", op, range.tensor, bytes, begin,
+    if (!freed && legal == Legal::kAnyMemory) return;  // the program's own
+    Report("%s: %s: %zu bytes at %p are %s", call, range.name, bytes, begin,
            freed ? "in memory that has been freed" : "not device memory (a host pointer?)");
     return;
   }
-  if (block->kind != MemoryKind::kDevice) {
-    Report("%s: %s: %zu bytes at %p are %s memory, not device memory", op, range.tensor, bytes,
+  if (block->kind != MemoryKind::kDevice && legal == Legal::kDeviceMemory) {
+    Report("%s: %s: %zu bytes at %p are %s memory, not device memory", call, range.name, bytes,
            begin, Name(block->kind));
   }
   const uintptr_t end = block->begin + block->bytes;
   if (range.end > end) {
     Report("%s: %s: %zu bytes at %p end %zu bytes past the end of their block of %zu bytes at %p",
-           op, range.tensor, bytes, begin, range.end - end, block->bytes,
+           call, range.name, bytes, begin, range.end - end, block->bytes,
            reinterpret_cast<void*>(block->begin));
   }
 }
@@ -106,7 +111,18 @@ std::shared_ptr<const MemoryInUse> CheckLaunch(const OperatorInfo& op, const Spe
     if (!tensor.present()) continue;
     const Range range = BytesOf(tensor, field.address(args), name);
     if (range.begin == range.end) continue;
-    CheckRange(op.name, range);
+    CheckRange(op.name, range, Legal::kDeviceMemory);
+    use.ranges.push_back(range);
+  }
+  return std::make_shared<MemoryInUse>(std::move(use));
+}
+
+std::shared_ptr<const MemoryInUse> CheckTransfer(std::initializer_list<Span> spans) {
+  Use use{CurrentFunction(), {}};
+  for (const Span& span : spans) {
+    const auto begin = reinterpret_cast<uintptr_t>(span.address);
+    const Range range{begin, begin + span.bytes, span.name};
+    CheckRange(use.call, range, Legal::kAnyMemory);
     use.ranges.push_back(range);
   }
   return std::make_shared<MemoryInUse>(std::move(use));
@@ -118,7 +134,7 @@ void CheckFree(const Block& block) {
     for (const Range& range : use->ranges) {
       if (range.begin >= block.begin + block.mapped_bytes || range.end <= block.begin) continue;
       Report("the block of %zu bytes at %p was freed while a queued %s uses it as %s", block.bytes,
-             reinterpret_cast<void*>(block.begin), use->op, range.tensor);
+             reinterpret_cast<void*>(block.begin), use->call, range.name);
     }
   }
 }

@@ -4,6 +4,8 @@
 #ifndef ROPEKV_ACLNN_CHECK_H_
 #define ROPEKV_ACLNN_CHECK_H_
 
+#include <cstddef>
+#include <initializer_list>
 #include <memory>
 
 #include "executor.h"
@@ -17,6 +19,16 @@ class MemoryInUse;
 // Reports tensors that are not within one block of device memory.
 std::shared_ptr<const MemoryInUse> CheckLaunch(const OperatorInfo& op, const Spec& spec,
                                                const Args& args);
+
+// One side of a copy, or what is set.
+struct Span {
+  const char* name;
+  const void* address;
+  size_t bytes;
+};
+// Reports spans that begin in a block of memory and go past its end, or that were freed.
+std::shared_ptr<const MemoryInUse> CheckTransfer(std::initializer_list<Span> spans);
+
 // Reports if a queued task uses the block.
 void CheckFree(const Block& block);
 // Reports what the program has not given back.

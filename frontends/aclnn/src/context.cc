@@ -115,6 +115,12 @@ int SynchroniseDevice(int32_t device, const Deadline& deadline) {
   return first_failure;
 }
 
+static int SynchroniseCurrentDevice(int32_t timeout_ms) {
+  std::shared_ptr<Context> context;
+  if (const int code = FindCurrentContext(context)) return code;
+  return SynchroniseDevice(context->device, DeadlineAfter(timeout_ms));
+}
+
 }  // namespace ropekv::acl
 
 using namespace ropekv::acl;
@@ -149,17 +155,17 @@ aclError aclrtGetDevice(int32_t* deviceId) {
   });
 }
 
+aclError aclrtSynchronizeDevice() {
+  return RuntimeCall(__func__, [] { return SynchroniseCurrentDevice(-1); });
+}
+
 aclError aclrtSynchronizeDeviceWithTimeout(int32_t timeout) {
   return RuntimeCall(__func__, [&]() -> aclError {
     if (timeout < -1)
       return Fail(ACL_ERROR_RT_PARAM_INVALID, "timeout %d; expected -1 or ms", timeout);
-    std::shared_ptr<Context> context;
-    if (const int code = FindCurrentContext(context)) return code;
-    return SynchroniseDevice(context->device, DeadlineAfter(timeout));
+    return SynchroniseCurrentDevice(timeout);
   });
 }
-
-aclError aclrtSynchronizeDevice() { return aclrtSynchronizeDeviceWithTimeout(-1); }
 
 aclError aclrtCreateContext(aclrtContext* context, int32_t deviceId) {
   return RuntimeCall(__func__, [&]() -> aclError {

@@ -2,7 +2,9 @@
 // Copies and sets, at once or in stream order.
 #include <cstring>
 
+#include "check.h"
 #include "context.h"
+#include "env.h"
 #include "error.h"
 #include "memory.h"
 
@@ -20,6 +22,9 @@ struct Copy {
   size_t from_pitch;
   size_t width;
   size_t height;
+
+  size_t to_bytes() const { return height == 0 ? 0 : (height - 1) * to_pitch + width; }
+  size_t from_bytes() const { return height == 0 ? 0 : (height - 1) * from_pitch + width; }
 
   void Run() const {
     for (size_t row = 0; row < height; ++row) {
@@ -71,11 +76,23 @@ int CheckCopy2d(const Copy& copy, aclrtMemcpyKind kind, bool is_async) {
 
 bool IsPageable(const void* address) { return !MemoryTable::Get().Find(address); }
 
+using InUse = std::shared_ptr<const MemoryInUse>;
+
+InUse Check(const Copy& copy) {
+  if (!GetEnv().check || copy.width == 0 || copy.height == 0) return nullptr;
+  return CheckTransfer({{"dst", copy.to, copy.to_bytes()}, {"src", copy.from, copy.from_bytes()}});
+}
+
+InUse Check(const void* to, size_t count) {
+  return GetEnv().check ? CheckTransfer({{"devPtr", to, count}}) : nullptr;
+}
+
+// `in_use` is held until the work is done.
 template <class Work>
-int SubmitWork(aclrtStream handle, size_t bytes, bool wait, Work work) {
+int SubmitWork(aclrtStream handle, size_t bytes, bool wait, InUse in_use, Work work) {
   std::shared_ptr<Stream> stream;
   if (const int code = FindStream(handle, stream)) return code;
-  const auto task = [work](Stream&) -> TaskFailure {
+  const auto task = [work, in_use = std::move(in_use)](Stream&) -> TaskFailure {
     work();
     return {};
   };
@@ -88,7 +105,7 @@ int SubmitWork(aclrtStream handle, size_t bytes, bool wait, Work work) {
 
 int SubmitCopy(aclrtStream stream, const Copy& copy) {
   const bool wait = IsPageable(copy.to) || IsPageable(copy.from);
-  return SubmitWork(stream, copy.width * copy.height, wait, [copy] { copy.Run(); });
+  return SubmitWork(stream, copy.width * copy.height, wait, Check(copy), [copy] { copy.Run(); });
 }
 
 int CheckSet(const void* to, size_t capacity, size_t count) {
@@ -107,6 +124,7 @@ aclError aclrtMemcpy(void* dst, size_t destMax, const void* src, size_t count,
     if (count == 0) return ACL_SUCCESS;
     const Copy copy{dst, count, src, count, count, 1};
     if (const int code = CheckCopy(copy, destMax, kind)) return code;
+    Check(copy);
     copy.Run();
     return ACL_SUCCESS;
   });
@@ -129,6 +147,7 @@ aclError aclrtMemset(void* devPtr, size_t maxCount, int32_t value, size_t count)
   return RuntimeCall(__func__, [&]() -> aclError {
     if (count == 0) return ACL_SUCCESS;
     if (const int code = CheckSet(devPtr, maxCount, count)) return code;
+    Check(devPtr, count);
     std::memset(devPtr, value, count);
     return ACL_SUCCESS;
   });
@@ -139,7 +158,8 @@ aclError aclrtMemsetAsync(void* devPtr, size_t maxCount, int32_t value, size_t c
   return RuntimeCall(__func__, [&]() -> aclError {
     if (count == 0) return ACL_SUCCESS;
     if (const int code = CheckSet(devPtr, maxCount, count)) return code;
-    return SubmitWork(stream, count, /*wait=*/false, [=] { std::memset(devPtr, value, count); });
+    return SubmitWork(stream, count, /*wait=*/false, Check(devPtr, count),
+                      [=] { std::memset(devPtr, value, count); });
   });
 }
 
@@ -148,6 +168,7 @@ aclError aclrtMemcpy2d(void* dst, size_t dpitch, const void* src, size_t spitch,
   return RuntimeCall(__func__, [&]() -> aclError {
     const Copy copy{dst, dpitch, src, spitch, width, height};
     if (const int code = CheckCopy2d(copy, kind, /*is_async=*/false)) return code;
+    Check(copy);
     copy.Run();
     return ACL_SUCCESS;
   });

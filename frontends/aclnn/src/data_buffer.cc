@@ -8,6 +8,12 @@ struct aclDataBuffer {
 
 using namespace ropekv::acl;
 
+static size_t GetSize(const char* function, const aclDataBuffer* buffer) {
+  if (buffer) return buffer->size;
+  RuntimeCall(function, [] { return Fail(ACL_ERROR_INVALID_PARAM, "dataBuffer is null"); });
+  return 0;
+}
+
 aclDataBuffer* aclCreateDataBuffer(void* data, size_t size) {
   return CreateCall<aclDataBuffer>(Layer::kRuntime, __func__, [&] {
     return new aclDataBuffer{data, size};
@@ -39,11 +45,9 @@ void* aclGetDataBufferAddr(const aclDataBuffer* dataBuffer) {
 }
 
 size_t aclGetDataBufferSizeV2(const aclDataBuffer* dataBuffer) {
-  if (dataBuffer) return dataBuffer->size;
-  RuntimeCall(__func__, [] { return Fail(ACL_ERROR_INVALID_PARAM, "dataBuffer is null"); });
-  return 0;
+  return GetSize(__func__, dataBuffer);
 }
 
 uint32_t aclGetDataBufferSize(const aclDataBuffer* dataBuffer) {
-  return static_cast<uint32_t>(aclGetDataBufferSizeV2(dataBuffer));
+  return static_cast<uint32_t>(GetSize(__func__, dataBuffer));
 }

@@ -35,8 +35,9 @@ constexpr Variable kVariables[] = {
      }},
     {"ROPEKV_DEVICE_COUNT", "1 to 64",
      [](const char* value, Env& env) {
-       const long count = std::strtol(value, nullptr, 10);
-       if (count < 1 || count > kMaxDevices) return false;
+       char* end = nullptr;
+       const long count = std::strtol(value, &end, 10);
+       if (*end != '\0' || count < 1 || count > kMaxDevices) return false;
        env.device_count = static_cast<int32_t>(count);
        return true;
      }},

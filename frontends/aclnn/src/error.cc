@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <deque>
 #include <mutex>
+#include <utility>
 
 #include "acl/acl_rt.h"
 
@@ -45,6 +46,11 @@ std::string TakeAll(std::deque<std::string>& messages) {
   }
   messages.clear();
   return all;
+}
+
+int CheckLevel(aclrtLastErrLevel level) {
+  if (level == ACL_RT_THREAD_LEVEL) return ACL_SUCCESS;
+  return Fail(ACL_ERROR_INVALID_PARAM, "level %d is not ACL_RT_THREAD_LEVEL", level);
 }
 
 }  // namespace
@@ -99,15 +105,14 @@ const char* aclGetRecentErrMsg() {
 
 aclError aclrtPeekAtLastError(aclrtLastErrLevel level) {
   return RuntimeCall(__func__, [&]() -> aclError {
-    if (level != ACL_RT_THREAD_LEVEL) {
-      return Fail(ACL_ERROR_INVALID_PARAM, "level %d is not ACL_RT_THREAD_LEVEL", level);
-    }
+    if (const int code = CheckLevel(level)) return code;
     return last_error;
   });
 }
 
 aclError aclrtGetLastError(aclrtLastErrLevel level) {
-  const aclError error = aclrtPeekAtLastError(level);
-  if (level == ACL_RT_THREAD_LEVEL) last_error = ACL_SUCCESS;
-  return error;
+  return RuntimeCall(__func__, [&]() -> aclError {
+    if (const int code = CheckLevel(level)) return code;
+    return std::exchange(last_error, ACL_SUCCESS);
+  });
 }

@@ -32,6 +32,9 @@ struct CurrentCall {
 inline thread_local constinit CurrentCall current_call;
 }  // namespace internal
 
+// The interface function that this thread is in.
+inline const char* CurrentFunction() { return internal::current_call.function; }
+
 // Notes "code function: message" for aclGetRecentErrMsg and returns the code.
 [[gnu::format(printf, 2, 3)]] int Fail(int code, const char* format, ...) noexcept;
 int FailWith(int code, const std::string& message) noexcept;

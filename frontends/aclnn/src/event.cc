@@ -50,7 +50,7 @@ void Event::Abandon() {
   changed_.notify_all();
 }
 
-Event::WaitResult Event::Wait(RecordingPtr recording, const Deadline& deadline,
+Event::WaitResult Event::Wait(RecordingPtr& recording, const Deadline& deadline,
                               const Stream* give_up_with) {
   std::unique_lock lock(mutex_);
   const auto over = [&] {

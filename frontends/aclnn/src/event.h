@@ -36,10 +36,10 @@ class Event {
   // The event's handle is gone: nobody waits any longer.
   void Abandon();
 
-  // Waits for `recording`, or if it is null for the first one to come. Polls `give_up` (may be
-  // null).
+  // Waits for `recording`, or if it is null for the first one to come, which it then becomes. Gives
+  // up with that stream (may be null) when it is dropping its tasks.
   enum class WaitResult { kDone, kTimeout, kGivenUp };
-  WaitResult Wait(RecordingPtr recording, const Deadline& deadline, const Stream* give_up_with);
+  WaitResult Wait(RecordingPtr& recording, const Deadline& deadline, const Stream* give_up_with);
 
   bool complete() const;
   bool counts_as_complete() const { return counts_as_complete_; }

@@ -74,7 +74,8 @@ int StreamWait(aclrtStream stream_handle, aclrtEvent event_handle, uint32_t seco
     const Deadline deadline =
         seconds == 0 ? Deadline()
                      : std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
-    if (task->event->Wait(recording, deadline, &self) != Event::WaitResult::kTimeout) return {};
+    Event::RecordingPtr awaited = recording;
+    if (task->event->Wait(awaited, deadline, &self) != Event::WaitResult::kTimeout) return {};
     return {ACL_ERROR_RT_EVENT_SYNC_TIMEOUT,
             "waited " + std::to_string(seconds) + " s for an event that did not complete"};
   };

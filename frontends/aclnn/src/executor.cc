@@ -26,10 +26,8 @@ int RunErrorCode(StatusCode code) {
   switch (code) {
     case StatusCode::kBadIndex:
     case StatusCode::kBadPointer:
-    case StatusCode::kNullPointer:
-      return ACL_ERROR_RT_VECTOR_CORE_EXCEPTION;
-    default:
-      return ACL_ERROR_RT_INTERNAL_ERROR;
+    case StatusCode::kNullPointer: return ACL_ERROR_RT_VECTOR_CORE_EXCEPTION;
+    default: return ACL_ERROR_RT_INTERNAL_ERROR;
   }
 }
 
@@ -99,13 +97,17 @@ aclOpExecutor* NewExecutor(Executor executor) {
       ExecutorTable::Get().Insert(std::make_shared<Executor>(std::move(executor))));
 }
 
-aclnnStatus Launch(aclOpExecutor* handle, void* stream_handle) {
+aclnnStatus Launch(aclOpExecutor* handle, Workspace workspace, void* stream_handle) {
   if (!handle) return Fail(kErrParamNullptr, "executor is null");
   std::shared_ptr<Executor> executor = ExecutorTable::Get().Find(handle);
   if (executor && !executor->repeatable) executor = ExecutorTable::Get().Remove(handle);
   if (!executor) {
     return Fail(kErrParamInvalid, "%p is not an executor, or has been executed or destroyed",
                 static_cast<void*>(handle));
+  }
+  if (workspace.bytes > 0 && !workspace.address) {
+    return Fail(kErrParamNullptr, "workspace is null, but workspaceSize is %llu",
+                static_cast<unsigned long long>(workspace.bytes));
   }
   std::shared_ptr<Stream> stream;
   if (FindStream(stream_handle, stream) != ACL_SUCCESS) {

@@ -36,8 +36,12 @@ void SetAddress(Args& args, TensorId id, void* address);
 
 aclOpExecutor* NewExecutor(Executor executor);
 
-// The second phase.
-aclnnStatus Launch(aclOpExecutor* executor, void* stream);
+struct Workspace {
+  void* address;
+  uint64_t bytes;
+};
+// The second phase. No operator here needs a workspace, so that none is too small.
+aclnnStatus Launch(aclOpExecutor* executor, Workspace workspace, void* stream);
 
 // "scaleK: ..." for a native status, in the operator's names.
 std::string Describe(const OperatorInfo& op, const Status& status);

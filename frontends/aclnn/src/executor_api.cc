@@ -52,7 +52,7 @@ int SetListAddress(aclOpExecutor* handle, Slots slots, size_t index, size_t rela
                    aclTensorList* tensors, void* address) {
   if (!tensors) return Fail(kErrInnerNullptr, "tensors is null");
   // No operator here has a list parameter, and a plain one is a list of one.
-  if (relative_index != 0 || tensors->elements.empty()) {
+  if (handle && (relative_index != 0 || tensors->elements.empty())) {
     return Fail(kErrParamInvalid, "relativeIndex %zu in a list of %zu; the parameter has 1 tensor",
                 relative_index, tensors->elements.size());
   }

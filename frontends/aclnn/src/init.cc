@@ -5,6 +5,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "acl/acl_rt.h"
 #include "aclnn/aclnn_base.h"
@@ -59,20 +60,23 @@ using namespace ropekv::acl;
 
 aclError aclInit(const char* configPath) {
   return RuntimeCall(__func__, [&]() -> aclError {
-    std::string config;
-    if (const int code = ReadConfig(configPath, config)) return code;
     Initialisation& state = State();
     const std::lock_guard lock(state.mutex);
+    // Whatever the configuration: that of the first call is in force.
+    if (state.count > 0) {
+      ++state.count;
+      return Fail(ACL_ERROR_REPEAT_INITIALIZE, "already initialised; this is harmless");
+    }
+    std::string config;
+    if (const int code = ReadConfig(configPath, config)) return code;
     if (state.config && *state.config != config) {
       return Fail(ACL_ERROR_INVALID_PARAM,
                   "the configuration differs from that of the first aclInit");
     }
-    state.config = config;
-    state.finalised = false;
-    if (++state.count > 1) {
-      return Fail(ACL_ERROR_REPEAT_INITIALIZE, "already initialised; this is harmless");
-    }
     Apply(config);
+    state.config = std::move(config);
+    state.count = 1;
+    state.finalised = false;
     return ACL_SUCCESS;
   });
 }

@@ -2,6 +2,7 @@
 #include "memory.h"
 
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -20,17 +21,23 @@ constexpr size_t kQuarantineBytes = size_t{256} << 20;
 
 size_t RoundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
+// The kernel would promise more than there is and end the program when it touches it; a device says
+// at once that it is out of memory.
+size_t MachineBytes() {
+  static const size_t bytes = [] {
+    struct sysinfo info;
+    if (sysinfo(&info) != 0) return SIZE_MAX / 2;
+    return static_cast<size_t>(info.totalram + info.totalswap) * info.mem_unit;
+  }();
+  return bytes;
+}
+
 void GiveBack(const Block& block) {
   auto* begin = reinterpret_cast<void*>(block.begin);
   switch (block.kind) {
-    case MemoryKind::kDevice:
-      munmap(begin, block.mapped_bytes);
-      break;
-    case MemoryKind::kPinnedHost:
-      std::free(begin);
-      break;
-    case MemoryKind::kRegisteredHost:
-      break;  // the program's
+    case MemoryKind::kDevice: munmap(begin, block.mapped_bytes); break;
+    case MemoryKind::kPinnedHost: std::free(begin); break;
+    case MemoryKind::kRegisteredHost: break;  // the program's
   }
 }
 
@@ -38,12 +45,9 @@ void GiveBack(const Block& block) {
 
 const char* Name(MemoryKind kind) {
   switch (kind) {
-    case MemoryKind::kDevice:
-      return "device";
-    case MemoryKind::kPinnedHost:
-      return "aclrtMallocHost";
-    case MemoryKind::kRegisteredHost:
-      return "registered host";
+    case MemoryKind::kDevice: return "device";
+    case MemoryKind::kPinnedHost: return "aclrtMallocHost";
+    case MemoryKind::kRegisteredHost: return "registered host";
   }
   return "unknown";
 }
@@ -56,7 +60,7 @@ MemoryTable& MemoryTable::Get() {
 void* MemoryTable::AllocateDevice(size_t bytes, int32_t device, bool huge_pages) {
   Reclaim();
   // 32 spare bytes, as the device has them, then whole pages.
-  if (bytes > SIZE_MAX - 2 * kDeviceGranularity) return nullptr;
+  if (!HasRoomFor(bytes)) return nullptr;
   const size_t mapped = RoundUp(bytes + 32, kDeviceGranularity);
   void* begin = mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -69,7 +73,7 @@ void* MemoryTable::AllocateDevice(size_t bytes, int32_t device, bool huge_pages)
 }
 
 void* MemoryTable::AllocateHost(size_t bytes) {
-  if (bytes > SIZE_MAX - kHostAlignment) return nullptr;
+  if (!HasRoomFor(bytes)) return nullptr;
   const size_t rounded = RoundUp(bytes, kHostAlignment);
   void* begin = std::aligned_alloc(kHostAlignment, rounded);
   if (begin) Add({reinterpret_cast<uintptr_t>(begin), bytes, rounded, MemoryKind::kPinnedHost, 0});
@@ -87,8 +91,14 @@ bool MemoryTable::Register(void* begin, size_t bytes) {
   return true;
 }
 
+bool MemoryTable::HasRoomFor(size_t bytes) const {
+  const std::shared_lock lock(mutex_);
+  return bytes <= MachineBytes() && allocated_bytes_ <= MachineBytes() - bytes;
+}
+
 void MemoryTable::Add(const Block& block) {
   const std::lock_guard lock(mutex_);
+  allocated_bytes_ += block.bytes;
   blocks_.emplace(block.begin, block);
 }
 
@@ -109,8 +119,8 @@ bool MemoryTable::Free(const void* begin, MemoryKind kind) {
 }
 
 void MemoryTable::Reclaim() {
-  // A task that is queued from now on may use blocks that are freed from now on: those wait for the
-  // next time.
+  // A task that is submitted from now on may use blocks that are freed from now on: those wait for
+  // the next time.
   const uint64_t last = LastTicket();
   const uint64_t oldest = std::min(OldestTicketOfAll(), last + 1);
   const size_t keep = GetEnv().check ? kQuarantineBytes : 0;
@@ -122,6 +132,7 @@ void MemoryTable::Reclaim() {
       block = freed_.front().block;
       freed_.pop_front();
       freed_bytes_ -= block.mapped_bytes;
+      if (block.kind != MemoryKind::kRegisteredHost) allocated_bytes_ -= block.bytes;
     }
     GiveBack(block);
   }

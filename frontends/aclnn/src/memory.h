@@ -42,8 +42,8 @@ class MemoryTable {
   // False if an address of the range is in the table already.
   bool Register(void* begin, size_t bytes);
 
-  // Takes the block out of the table; its memory is given back when no task that was queued before
-  // can use it any more. False if no block of that kind begins there.
+  // Takes the block out of the table; its memory is given back when no task that was submitted
+  // before can use it any more. False if no block of that kind begins there.
   bool Free(const void* begin, MemoryKind kind);
 
   std::optional<Block> Find(const void* address) const;
@@ -54,9 +54,10 @@ class MemoryTable {
  private:
   struct FreedBlock {
     Block block;
-    uint64_t ticket;  // the last task queued when it was freed
+    uint64_t ticket;  // the last task submitted when it was freed
   };
 
+  bool HasRoomFor(size_t bytes) const;
   void Add(const Block& block);
   void Reclaim();
 
@@ -64,6 +65,7 @@ class MemoryTable {
   std::map<uintptr_t, Block> blocks_;
   std::deque<FreedBlock> freed_;  // oldest first
   size_t freed_bytes_ = 0;
+  size_t allocated_bytes_ = 0;  // those that await their release included
 };
 
 }  // namespace ropekv::acl

@@ -35,6 +35,8 @@ bool Stream::BeginInCaller() {
   const std::lock_guard lock(mutex_);
   if (busy_ || closed_ || !queue_.empty()) return false;
   busy_ = true;
+  // Other threads may free what the task uses.
+  running_ticket_ = ++last_ticket;
   ++submitted_;
   return true;
 }

@@ -78,7 +78,7 @@ class Stream {
   // For tasks that wait: give up.
   bool dropping() const { return dropping_; }
 
-  // The ticket of the oldest queued task that is not done; kNoTicket if there is none.
+  // The ticket of the oldest task that is not done; kNoTicket if there is none.
   uint64_t OldestTicket() const;
 
  private:
@@ -127,7 +127,7 @@ class Stream {
 
 using StreamTable = HandleTable<Stream, HandleKind::kStream>;
 
-// Tickets number queued tasks over all streams, so that "is everything that was queued before now
+// Tickets number the tasks of all streams, so that "is everything that was submitted before now
 // done?" is one comparison.
 inline constexpr uint64_t kNoTicket = UINT64_MAX;
 uint64_t LastTicket();

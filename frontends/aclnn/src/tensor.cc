@@ -20,8 +20,9 @@ struct Description {
 constexpr uint64_t kMaxRank = 64;
 
 int CheckDescription(const Description& from, int null_code, int invalid_code) {
-  if ((!from.view_dims && from.view_rank > 0) || (!from.storage_dims && from.storage_rank > 0)) {
-    return Fail(null_code, "%s is null", from.view_dims ? "storageDims" : "viewDims");
+  const bool no_view = !from.view_dims && from.view_rank > 0;
+  if (no_view || (!from.storage_dims && from.storage_rank > 0)) {
+    return Fail(null_code, "%s is null", no_view ? "viewDims" : "storageDims");
   }
   if (from.view_rank > kMaxRank || from.storage_rank > kMaxRank) {
     return Fail(invalid_code, "%llu view and %llu storage dimensions; expected at most %llu",

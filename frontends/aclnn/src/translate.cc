@@ -3,22 +3,18 @@
 
 #include <algorithm>
 
+#include "memory.h"
+
 namespace ropekv::acl {
 
 DType ToDType(aclDataType dtype) {
   switch (dtype) {
-    case ACL_INT8:
-      return DType::kI8;
-    case ACL_INT32:
-      return DType::kI32;
-    case ACL_FLOAT16:
-      return DType::kF16;
-    case ACL_BF16:
-      return DType::kBF16;
-    case ACL_FLOAT:
-      return DType::kF32;
-    default:
-      return DType::kNone;
+    case ACL_INT8: return DType::kI8;
+    case ACL_INT32: return DType::kI32;
+    case ACL_FLOAT16: return DType::kF16;
+    case ACL_BF16: return DType::kBF16;
+    case ACL_FLOAT: return DType::kF32;
+    default: return DType::kNone;
   }
 }
 
@@ -31,10 +27,8 @@ bool IsPlain(aclFormat format) {
     case ACL_FORMAT_NHWC:
     case ACL_FORMAT_HWCN:
     case ACL_FORMAT_NCDHW:
-    case ACL_FORMAT_NDHWC:
-      return true;
-    default:
-      return false;
+    case ACL_FORMAT_NDHWC: return true;
+    default: return false;
   }
 }
 
@@ -54,6 +48,14 @@ int64_t NumElements(const aclTensor& tensor) {
   return static_cast<int64_t>(count);
 }
 
+bool HasRoom(const aclTensor& tensor, int64_t count) {
+  const void* address = ViewAddress(tensor, tensor.data);
+  const auto block = MemoryTable::Get().Find(address);
+  if (count <= 0 || !block || block->kind != MemoryKind::kDevice) return false;
+  const size_t room = block->begin + block->mapped_bytes - reinterpret_cast<uintptr_t>(address);
+  return static_cast<uint64_t>(count) <= room / aclDataTypeSize(tensor.dtype);
+}
+
 TensorSpec Flat(const aclTensor& tensor) {
   TensorSpec flat;
   flat.dtype = ToDType(tensor.dtype);
@@ -66,8 +68,7 @@ TensorSpec Flat(const aclTensor& tensor) {
     if (flat.shape[0] == 1) flat.stride[0] = stride;
     int64_t fitting_stride = 0;
     if (__builtin_mul_overflow(flat.shape[0], flat.stride[0], &fitting_stride) ||
-        stride != fitting_stride ||
-        __builtin_mul_overflow(flat.shape[0], extent, &flat.shape[0])) {
+        stride != fitting_stride || __builtin_mul_overflow(flat.shape[0], extent, &flat.shape[0])) {
       return ToSpec(tensor);
     }
   }

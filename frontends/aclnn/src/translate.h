@@ -21,6 +21,10 @@ TensorSpec Flat(const aclTensor& tensor);
 
 int64_t NumElements(const aclTensor& tensor);
 
+// Whether the block of device memory that the tensor's data is in has room for so many elements in
+// a row, more though they may be than its shape says.
+bool HasRoom(const aclTensor& tensor, int64_t count);
+
 }  // namespace ropekv::acl
 
 #endif  // ROPEKV_ACLNN_TRANSLATE_H_

@@ -206,8 +206,7 @@ ACL_FUNC_VISIBILITY aclFloat16 aclFloatToFloat16(float value);
 
 // One line on stderr when logLevel >= ASCEND_GLOBAL_LOG_LEVEL (0 debug ... 3 error; default 3).
 ACL_FUNC_VISIBILITY void aclAppLog(aclLogLevel logLevel, const char *func, const char *file,
-                                   uint32_t line, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
+                                   uint32_t line, const char *fmt, ...);
 #define ACL_APP_LOG(level, ...) aclAppLog(level, __FUNCTION__, __FILE__, __LINE__, __VA_ARGS__)
 
 // A pointer and a size, nothing more; destroying one leaves the memory alone.

@@ -62,47 +62,35 @@ bool IsLegal(TensorId id, aclDataType dtype, const Tensors& tensors) {
   const aclDataType x = tensors[static_cast<size_t>(TensorId::kX)]->dtype;
   const aclDataType cos = tensors[static_cast<size_t>(TensorId::kCos)]->dtype;
   switch (id) {
-    case TensorId::kX:
-      return dtype == ACL_INT32 || dtype == ACL_FLOAT16 || dtype == ACL_BF16;
+    case TensorId::kX: return dtype == ACL_INT32 || dtype == ACL_FLOAT16 || dtype == ACL_BF16;
     case TensorId::kCos:
       return (dtype == ACL_FLOAT16 || dtype == ACL_BF16) && (x == ACL_INT32 || x == dtype);
     case TensorId::kSin:
     case TensorId::kQ:
     case TensorId::kK:
-    case TensorId::kV:
-      return dtype == cos;
+    case TensorId::kV: return dtype == cos;
     case TensorId::kKCache:
-    case TensorId::kVCache:
-      return dtype == ACL_INT8;
-    case TensorId::kIndices:
-      return dtype == ACL_INT32;
+    case TensorId::kVCache: return dtype == ACL_INT8;
+    case TensorId::kIndices: return dtype == ACL_INT32;
     case TensorId::kBias:
       return dtype == ACL_FLOAT || dtype == ACL_FLOAT16 || dtype == ACL_INT32 || dtype == ACL_BF16;
-    default:
-      return dtype == ACL_FLOAT;
+    default: return dtype == ACL_FLOAT;
   }
 }
 
 const char* LegalDTypes(TensorId id) {
   switch (id) {
-    case TensorId::kX:
-      return "ACL_INT32, ACL_FLOAT16 or ACL_BF16";
-    case TensorId::kCos:
-      return "ACL_FLOAT16 or ACL_BF16, and x's unless x is ACL_INT32";
+    case TensorId::kX: return "ACL_INT32, ACL_FLOAT16 or ACL_BF16";
+    case TensorId::kCos: return "ACL_FLOAT16 or ACL_BF16, and x's unless x is ACL_INT32";
     case TensorId::kSin:
     case TensorId::kQ:
     case TensorId::kK:
-    case TensorId::kV:
-      return "cos's";
+    case TensorId::kV: return "cos's";
     case TensorId::kKCache:
-    case TensorId::kVCache:
-      return "ACL_INT8";
-    case TensorId::kIndices:
-      return "ACL_INT32";
-    case TensorId::kBias:
-      return "ACL_FLOAT, ACL_FLOAT16, ACL_BF16 or ACL_INT32";
-    default:
-      return "ACL_FLOAT";
+    case TensorId::kVCache: return "ACL_INT8";
+    case TensorId::kIndices: return "ACL_INT32";
+    case TensorId::kBias: return "ACL_FLOAT, ACL_FLOAT16, ACL_BF16 or ACL_INT32";
+    default: return "ACL_FLOAT";
   }
 }
 
@@ -125,10 +113,10 @@ int CheckKernel(const Tensors& tensors, bool optional) {
 
 // --- 3. Shapes and attributes: mostly MakePlan's.
 
-// The device looks at the data of these but not at their shape. Larger ones are therefore legal.
+// The device looks at the data of these but not at their shape. Any with enough data is legal.
 TensorSpec FirstOf(const aclTensor& tensor, int64_t count) {
   TensorSpec spec = Flat(tensor);
-  if (spec.rank == 1) spec.shape[0] = std::min(spec.shape[0], count);
+  if (spec.rank == 1 && (spec.shape[0] > count || HasRoom(tensor, count))) spec.shape[0] = count;
   return spec;
 }
 
@@ -190,18 +178,14 @@ int PlanErrorCode(StatusCode code) {
   switch (code) {
     case StatusCode::kNullPointer:  // weightScale, which only an int32 x needs
     case StatusCode::kBadShape:
-    case StatusCode::kDeviceLimit:
-      return kErrTiling;
-    case StatusCode::kBadDType:
-      return kErrParamInvalid;
-    case StatusCode::kBadOption:
-      return kErrFindKernel;
-    default:
-      return kErrInner;
+    case StatusCode::kDeviceLimit: return kErrTiling;
+    case StatusCode::kBadDType: return kErrParamInvalid;
+    case StatusCode::kBadOption: return kErrFindKernel;
+    default: return kErrInner;
   }
 }
 
-// The device would write past the end of a smaller one.
+// Whatever the shape says, the device writes this much.
 int CheckOutputSizes(const Spec& spec, const Tensors& tensors) {
   for (const TensorField& field : kTensorFields) {
     const TensorSpec& output = spec.*field.spec;
@@ -209,7 +193,7 @@ int CheckOutputSizes(const Spec& spec, const Tensors& tensors) {
     int64_t needed = 1;
     for (int i = 0; i < output.rank; ++i) needed *= output.shape[i];
     const int64_t found = NumElements(*tensors[static_cast<size_t>(field.id)]);
-    if (found >= needed) continue;
+    if (found >= needed || HasRoom(*tensors[static_cast<size_t>(field.id)], needed)) continue;
     return Fail(kErrTiling, "%s: has %lld elements; %lld are written", NameOf(field.id),
                 static_cast<long long>(found), static_cast<long long>(needed));
   }
@@ -280,7 +264,7 @@ aclnnStatus aclnnDequantRopeQuantKvcacheGetWorkspaceSize(
   });
 }
 
-aclnnStatus aclnnDequantRopeQuantKvcache(void* /*workspace*/, uint64_t /*workspaceSize*/,
+aclnnStatus aclnnDequantRopeQuantKvcache(void* workspace, uint64_t workspaceSize,
                                          aclOpExecutor* executor, aclrtStream stream) {
-  return AclnnCall(__func__, [&] { return Launch(executor, stream); });
+  return AclnnCall(__func__, [&] { return Launch(executor, {workspace, workspaceSize}, stream); });
 }
