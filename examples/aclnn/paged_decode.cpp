@@ -78,10 +78,7 @@ int main() {
       nullptr, nullptr, nullptr, nullptr, nullptr, sizeSplits, nullptr, nullptr, false, cacheMode,
       qTensor, none, none, &workspaceSize, &executor));
   REQUIRE(aclSetAclOpExecutorRepeatable(executor));
-  void *workspace = nullptr;
-  if (workspaceSize > 0) {
-    REQUIRE(aclrtMalloc(&workspace, workspaceSize, ACL_MEM_MALLOC_HUGE_FIRST));
-  }
+  void *workspace = workspaceSize > 0 ? Malloc(workspaceSize) : nullptr;
 
   for (int step = 0; step < kSteps; ++step) {
     REQUIRE(aclSetInputTensorAddr(executor, kX, xTensor, x[step]));

@@ -60,10 +60,7 @@ bool Run(aclrtStream stream) {
       weightScale.descriptor, activationScale.descriptor, nullptr, sizeSplits, quantMode, layout,
       true, cacheMode, qOut.descriptor, kOut.descriptor, vOut.descriptor, &workspaceSize,
       &executor));
-  void *workspace = nullptr;
-  if (workspaceSize > 0) {
-    REQUIRE(aclrtMalloc(&workspace, workspaceSize, ACL_MEM_MALLOC_HUGE_FIRST));
-  }
+  void *workspace = workspaceSize > 0 ? Malloc(workspaceSize) : nullptr;
 
   // Phase 2: run.
   REQUIRE(aclnnDequantRopeQuantKvcache(workspace, workspaceSize, executor, stream));

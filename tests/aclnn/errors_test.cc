@@ -4,6 +4,7 @@
 
 #include <cctype>
 #include <functional>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct Rule {
   aclnnStatus code;
   const char* culprit;  // begins the message
 };
+void PrintTo(const Rule& rule, std::ostream* out) { *out << rule.code; }
 
 std::vector<Rule> Rules() {
   const auto f32 = DType::kF32;

@@ -2,6 +2,7 @@
 // The life of an executor: used once, repeated, refreshed, stale.
 #include <cstring>
 #include <functional>
+#include <ostream>
 #include <thread>
 #include <vector>
 
@@ -120,6 +121,7 @@ struct Spelling {
   bool inputs;
   bool outputs;
 };
+void PrintTo(const Spelling& spelling, std::ostream* out) { *out << spelling.name; }
 
 template <class Function>
 Setter AsList(Function function) {

@@ -57,22 +57,46 @@ while read -r header; do
     "$work/header.cc" -o /dev/null
 done <"$work/headers"
 
-# --- Every function links from any one library, before any environment is set.
+# --- Every function links from any of the libraries, before any environment is set.
 {
   sed 's/.*/extern void &(void);/' "$work/names"
   echo 'void (*volatile used[])(void) = {'
   sed 's/.*/  &,/' "$work/names"
   echo '}; int main(void) { return used[0] == 0; }'
 } >"$work/all.c"
+subsets=("")
 for name in $thin; do
-  check "all functions from lib$name.so alone" "$cc" -fno-builtin "$work/all.c" -o "$work/all" \
-    -L"$root/lib64" -Wl,--no-undefined -Wl,--as-needed "-l$name" "-Wl,-rpath,$root/lib64"
+  for subset in "${subsets[@]}"; do subsets+=("$subset -l$name"); done
+done
+check "there are 31 subsets" test "${#subsets[@]}" -eq 32
+for subset in "${subsets[@]:1}"; do
+  # shellcheck disable=SC2086
+  check "all functions from$subset" "$cc" -fno-builtin "$work/all.c" -o "$work/all" \
+    -L"$root/lib64" -Wl,--no-undefined -Wl,--as-needed $subset "-Wl,-rpath,$root/lib64"
   check "... run" "$work/all"
 done
-for set in "acl_rt opapi" "opapi nnopbase" "nnopbase ascendcl acl_rt" "$thin"; do
-  check "all functions from: $set" "$cc" "$work/all.c" -o "$work/all" -L"$root/lib64" \
-    -Wl,--no-undefined -Wl,--as-needed $(printf -- '-l%s ' $set) "-Wl,-rpath,$root/lib64"
-  check "... run" "$work/all"
+
+# --- By name, in a program that is linked with none of them.
+{
+  echo '#include <dlfcn.h>'
+  echo '#include <stdio.h>'
+  echo 'static const char *const names[] = {'
+  sed 's/.*/  "&",/' "$work/names"
+  echo '};'
+  cat <<'EOF'
+int main(int argc, char **argv) {
+  void *library = dlopen(argv[argc - 1], RTLD_NOW | RTLD_LOCAL);
+  if (library == NULL) return puts(dlerror()), 1;
+  for (unsigned i = 0; i < sizeof names / sizeof names[0]; ++i) {
+    if (dlsym(library, names[i]) == NULL) return puts(names[i]), 1;
+  }
+  return 0;
+}
+EOF
+} >"$work/by_name.c"
+check "a program that links none" "$cc" "$work/by_name.c" -o "$work/by_name" -ldl
+for name in $thin; do
+  check "all names in lib$name.so alone" "$work/by_name" "$root/lib64/lib$name.so"
 done
 
 # --- The documented command line and the documented CMake variables.

@@ -2,6 +2,7 @@
 // Devices, contexts and what programs ask about them.
 #include <thread>
 
+#include "acl/acl_rt_api.h"
 #include "aclnn/fixture.h"
 
 namespace ropekv::testing {
@@ -113,6 +114,21 @@ TEST_F(SystemTest, Queries) {
   ExpectFailure(aclGetDeviceCapability(0, ACL_DEVICE_INFO_L2_SIZE, nullptr), 100000);
   ExpectFailure(aclGetDeviceCapability(4, ACL_DEVICE_INFO_L2_SIZE, &value), 107001);
   ExpectFailure(aclGetDeviceCapability(0, ACL_DEVICE_INFO_UNDEFINED, &value), 100000);
+}
+
+// acl_rt_api.h: the same calls without casts.
+TEST_F(SystemTest, Overloads) {
+  float *device = nullptr, host[4] = {1, 2, 3, 4};
+  aclrtStream stream = nullptr;
+  ASSERT_EQ(aclrtCreateStream(&stream, 0, ACL_STREAM_FAST_SYNC), 0);
+  ASSERT_EQ(aclrtMalloc(&device, sizeof host, ACL_MEM_MALLOC_HUGE_FIRST), 0);
+  EXPECT_EQ(
+      aclrtMemcpy(device, sizeof host, host, sizeof host, ACL_MEMCPY_HOST_TO_DEVICE, stream), 0);
+  EXPECT_EQ(aclrtSynchronizeStream(stream, 1000), 0);
+  EXPECT_EQ(device[3], 4);
+  ExpectFailure(aclrtSynchronizeStream(stream, -2), 107000, "timeout");
+  EXPECT_EQ(aclrtFree(device), 0);
+  EXPECT_EQ(aclrtDestroyStream(stream), 0);
 }
 
 TEST_F(SystemTest, PeersAndSaturation) {
