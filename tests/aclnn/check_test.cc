@@ -159,9 +159,9 @@ TEST_F(CheckTest, Transfers) {
        [&] { return aclrtMemcpy2d(sin, 200, host.data(), 100, 100, 2, h2d); }},
       {"aclrtMemcpy2dAsync: dst: 300 bytes",
        [&] { return aclrtMemcpy2dAsync(sin, 200, host.data(), 100, 100, 2, h2d, stream_); }}};
-  for (const auto& [text, call] : wrong) {
-    const std::string report = Report(1, [&] { EXPECT_EQ(call(), 0); });
-    EXPECT_HAS(report, text);
+  for (const auto& mistake : wrong) {
+    const std::string report = Report(1, [&] { EXPECT_EQ(mistake.second(), 0); });
+    EXPECT_HAS(report, mistake.first);
     EXPECT_HAS(report, "end 44 bytes past the end of their block of 256 bytes");
   }
   Gate gate(stream_);
@@ -185,11 +185,22 @@ TEST_F(CheckTest, Leaks) {
   }
   aclrtEvent event = nullptr;
   ASSERT_EQ(aclrtCreateEvent(&event), 0);
+  aclrtContext before = nullptr, context = nullptr;
+  ASSERT_EQ(aclrtGetCurrentContext(&before), 0);
+  ASSERT_EQ(aclrtCreateContext(&context, 0), 0);
+  ASSERT_EQ(aclrtSetCurrentContext(before), 0);
+  AclCall call(spec_, args_);
+  ASSERT_EQ(call.Prepare(), 0);
   ASSERT_EQ(aclInit(nullptr), 0);
-  const std::string report = Report(3, [&] { EXPECT_EQ(aclFinalize(), 0); });
+  const std::string report = Report(5, [&] { EXPECT_EQ(aclFinalize(), 0); });
   EXPECT_HAS(report, "leak: 2048 bytes of device memory");
   EXPECT_HAS(report, "leak: 1 events");
   EXPECT_HAS(report, "leak: 1 streams");
+  EXPECT_HAS(report, "leak: 1 contexts");
+  EXPECT_HAS(report, "leak: 1 executors");
+  EXPECT_EQ(aclrtDestroyContext(context), 0);
+  EXPECT_EQ(aclSetAclOpExecutorRepeatable(call.executor), 0);
+  EXPECT_EQ(aclDestroyAclOpExecutor(call.executor), 0);
   EXPECT_EQ(aclrtDestroyEvent(event), 0);
 }
 

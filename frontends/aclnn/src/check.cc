@@ -154,6 +154,9 @@ void CheckLeaks() {
     if (!context || context->default_stream != handle) ++streams;
   }
   if (streams > 0) Report("leak: %zu streams", streams);
+  size_t contexts = 0;
+  for (const auto& [handle, context] : ContextTable::Get().All()) contexts += !context->of_device;
+  if (contexts > 0) Report("leak: %zu contexts", contexts);
 }
 
 }  // namespace ropekv::acl
