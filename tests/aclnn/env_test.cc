@@ -94,6 +94,12 @@ TEST(Overrides, SeveralDevices) {
   ASSERT_EQ(aclrtPointerGetAttributes(memory, &attributes), 0);
   EXPECT_EQ(attributes.location.id, 1u);
   EXPECT_EQ(aclrtFree(memory), 0);
+  aclrtMallocAttribute attribute = {ACL_RT_MEM_ATTR_DEVICE_ID, {.deviceId = 0}};
+  aclrtMallocConfig config = {&attribute, 1};
+  ASSERT_EQ(aclrtMallocWithCfg(&memory, 64, ACL_MEM_MALLOC_HUGE_FIRST, &config), 0);
+  ASSERT_EQ(aclrtPointerGetAttributes(memory, &attributes), 0);
+  EXPECT_EQ(attributes.location.id, 0u);
+  EXPECT_EQ(aclrtFree(memory), 0);
   EXPECT_EQ(aclrtResetDevice(0), 0);
   EXPECT_EQ(aclrtResetDevice(1), 0);
 }

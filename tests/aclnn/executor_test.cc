@@ -226,6 +226,7 @@ TEST_P(Refresh, RefusesWhatIsNotThere) {
   if (spelling.inputs) {
     ExpectFailure(spelling.set(test.call.executor, 12, x, address), 161002, "biasOptional");
   }
+  ExpectFailure(spelling.set(test.call.executor, 0, nullptr, &count), 561103, "tensor");
   ExpectFailure(spelling.set(nullptr, 0, x, &count), 561103, "executor");
   void* moved = nullptr;
   ASSERT_EQ(aclGetRawTensorAddr(x, &moved), 0);

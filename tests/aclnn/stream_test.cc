@@ -197,6 +197,7 @@ TEST_F(StreamTest, DeviceSynchroniseCoversAllStreams) {
   gate.Open();
   ExpectFailure(aclrtSynchronizeDevice(), 507035, "indices");
   EXPECT_EQ(aclrtSynchronizeDevice(), 0);
+  EXPECT_EQ(aclrtSynchronizeDeviceWithTimeout(-1), 0);
 }
 
 // One token, again and again, and no cache row for it: work without memory.

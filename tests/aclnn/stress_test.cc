@@ -2,6 +2,7 @@
 // Many launches over several streams, ordered by random events. A cell is a set of outputs that
 // calls of all streams write in turn, so that a lost order shows as wrong bytes; built with
 // -DROPEKV_SANITIZE=thread it also shows as a race.
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <thread>
@@ -141,6 +142,70 @@ TEST_F(Stress, ThreadsThatCreateAndDestroy) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(aclrtSynchronizeStream(stream_), 0);
+}
+
+// One repeatable executor in several threads, a stream each. The call is refused when it runs, so
+// that they do not write to one place.
+TEST_F(Stress, ThreadsThatShareAnExecutor) {
+  constexpr int kThreads = 4, kRounds = 100;
+  aclrtContext context = nullptr;
+  ASSERT_EQ(aclrtGetCurrentContext(&context), 0);
+  Case bad;
+  SpoilIndices(bad);
+  ASSERT_EQ(bad.call.Prepare(), 0);
+  ASSERT_EQ(aclSetAclOpExecutorRepeatable(bad.call.executor), 0);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      ASSERT_EQ(aclrtSetCurrentContext(context), 0);
+      aclrtStream stream = nullptr;
+      ASSERT_EQ(aclrtCreateStream(&stream), 0);
+      for (int round = 0; round < kRounds; ++round) {
+        if (round % 2) {
+          ASSERT_EQ(aclrtLaunchHostFunc(stream, Nap, nullptr), 0);
+        }
+        ASSERT_EQ(aclnnDequantRopeQuantKvcache(nullptr, 0, bad.call.executor, stream), 0);
+        ExpectFailure(aclrtSynchronizeStream(stream), 507035, "indices");
+      }
+      EXPECT_EQ(aclrtDestroyStream(stream), 0);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(aclDestroyAclOpExecutor(bad.call.executor), 0);
+  EXPECT_EQ(bad.problem.CompareUntouched(), "");
+}
+
+// A stream ends, and memory is freed, while other threads still submit to the stream and use the
+// memory there: each call succeeds or says that the stream is gone, and nothing is lost in between.
+TEST_F(Stress, StreamsThatEndInUse) {
+  constexpr int kThreads = 3, kRounds = 40;
+  constexpr size_t kBytes = 4096;
+  for (int round = 0; round < kRounds; ++round) {
+    aclrtStream stream = nullptr;
+    ASSERT_EQ(aclrtCreateStream(&stream), 0);
+    std::atomic<int> accepted{0}, busy{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&] {
+        int code = 0;
+        while (code == 0) {
+          void* memory = nullptr;
+          ASSERT_EQ(aclrtMalloc(&memory, kBytes, ACL_MEM_MALLOC_HUGE_FIRST), 0);
+          code = aclrtLaunchHostFunc(
+              stream, [](void*) {}, nullptr);
+          if (code == 0) code = aclrtMemsetAsync(memory, kBytes, 1, kBytes, stream);
+          if (code == 0) ++accepted;
+          ASSERT_EQ(aclrtFree(memory), 0);
+          ++busy;
+        }
+        ExpectFailure(code, 107017);
+      });
+    }
+    while (busy < 2 * kThreads) std::this_thread::yield();
+    EXPECT_EQ(round % 2 ? aclrtDestroyStream(stream) : aclrtDestroyStreamForce(stream), 0);
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_GT(accepted, 0);
+  }
 }
 
 }  // namespace

@@ -22,12 +22,12 @@ bool WantsHugePages(aclrtMemMallocPolicy policy) {
 
 // aclrtMalloc leaves 32 bytes between the end of a block and the next one, aclrtMallocAlign32 need
 // not; here both have the rest of the page.
-int MallocDevice(void** pointer, size_t size, aclrtMemMallocPolicy policy) {
+int MallocDevice(void** pointer, size_t size, aclrtMemMallocPolicy policy, int32_t device) {
   if (!pointer) return Fail(ACL_ERROR_INVALID_PARAM, "devPtr is null");
   if (size == 0 || size > SIZE_MAX - 63) {
     return Fail(ACL_ERROR_INVALID_PARAM, "size %zu; expected 1 to %zu", size, SIZE_MAX - 63);
   }
-  void* memory = MemoryTable::Get().AllocateDevice(size, CurrentDevice(), WantsHugePages(policy));
+  void* memory = MemoryTable::Get().AllocateDevice(size, device, WantsHugePages(policy));
   if (!memory)
     return Fail(ACL_ERROR_RT_MEMORY_ALLOCATION, "no %zu bytes of memory to be had", size);
   *pointer = memory;
@@ -60,20 +60,21 @@ int CheckDeviceRange(const void* pointer, size_t size) {
 using namespace ropekv::acl;
 
 aclError aclrtMalloc(void** devPtr, size_t size, aclrtMemMallocPolicy policy) {
-  return RuntimeCall(__func__, [&] { return MallocDevice(devPtr, size, policy); });
+  return RuntimeCall(__func__, [&] { return MallocDevice(devPtr, size, policy, CurrentDevice()); });
 }
 
 aclError aclrtMallocAlign32(void** devPtr, size_t size, aclrtMemMallocPolicy policy) {
-  return RuntimeCall(__func__, [&] { return MallocDevice(devPtr, size, policy); });
+  return RuntimeCall(__func__, [&] { return MallocDevice(devPtr, size, policy, CurrentDevice()); });
 }
 
 aclError aclrtMallocCached(void** devPtr, size_t size, aclrtMemMallocPolicy policy) {
-  return RuntimeCall(__func__, [&] { return MallocDevice(devPtr, size, policy); });
+  return RuntimeCall(__func__, [&] { return MallocDevice(devPtr, size, policy, CurrentDevice()); });
 }
 
 aclError aclrtMallocWithCfg(void** devPtr, size_t size, aclrtMemMallocPolicy policy,
                             aclrtMallocConfig* cfg) {
   return RuntimeCall(__func__, [&]() -> aclError {
+    int32_t device = CurrentDevice();
     const size_t count = cfg ? cfg->numAttrs : 0;
     if (count > 0 && !cfg->attrs) return Fail(ACL_ERROR_INVALID_PARAM, "cfg->attrs is null");
     for (size_t i = 0; i < count; ++i) {
@@ -81,14 +82,14 @@ aclError aclrtMallocWithCfg(void** devPtr, size_t size, aclrtMemMallocPolicy pol
       // here: neither changes anything.
       const aclrtMallocAttribute& attribute = cfg->attrs[i];
       if (attribute.attr == ACL_RT_MEM_ATTR_DEVICE_ID) {
-        if (const int code = CheckDevice(static_cast<int32_t>(attribute.value.deviceId)))
-          return code;
+        device = static_cast<int32_t>(attribute.value.deviceId);
+        if (const int code = CheckDevice(device)) return code;
       } else if (attribute.attr < ACL_RT_MEM_ATTR_RSV || attribute.attr > ACL_RT_MEM_ATTR_VA_FLAG) {
         return Fail(ACL_ERROR_RT_PARAM_INVALID, "cfg->attrs[%zu] is %d; expected 0 to %d", i,
                     attribute.attr, ACL_RT_MEM_ATTR_VA_FLAG);
       }
     }
-    return MallocDevice(devPtr, size, policy);
+    return MallocDevice(devPtr, size, policy, device);
   });
 }
 
