@@ -48,6 +48,15 @@ TEST_F(Stress, LaunchesOverStreamsWithEvents) {
     ASSERT_EQ(aclrtCreateEventExWithFlag(&cell.written, ACL_EVENT_SYNC), 0);
   }
 
+  const auto expect_last_call_everywhere = [&] {
+    constexpr size_t kBytes = 2 * 4 * 32 * 2;
+    for (size_t i = 0; i < cells.size(); ++i) {
+      if (cells[i].last < 0) continue;
+      const Args expected = inputs[static_cast<size_t>(cells[i].last)]->expected();
+      EXPECT_EQ(std::memcmp(args[i].q, expected.q, kBytes), 0) << "cell " << i;
+    }
+  };
+
   for (int launch = 0; launch < kLaunches; ++launch) {
     const auto at = static_cast<size_t>(rng.Int(0, kCells - 1));
     const auto input = static_cast<int>(rng.Int(0, kInputs - 1));
@@ -74,11 +83,10 @@ TEST_F(Stress, LaunchesOverStreamsWithEvents) {
     cell.last = input;
     switch (rng.Int(0, 40)) {
       case 0:
-        ASSERT_EQ(aclrtSynchronizeStream(handle), 0);
+        ASSERT_EQ(aclrtSynchronizeDevice(), 0) << TakeMessage();
+        expect_last_call_everywhere();
         break;
-      case 1:
-        ASSERT_EQ(aclrtSynchronizeEvent(cell.written), 0);
-        break;
+      case 1: ASSERT_EQ(aclrtSynchronizeEvent(cell.written), 0); break;
       case 2: {  // the event may go while others wait for it
         ASSERT_EQ(aclrtSynchronizeStream(handle), 0);
         ASSERT_EQ(aclrtDestroyEvent(cell.written), 0);
@@ -91,18 +99,12 @@ TEST_F(Stress, LaunchesOverStreamsWithEvents) {
       case 6:  // the stream is busy for a while, so that what follows is queued
         ASSERT_EQ(aclrtLaunchHostFunc(handle, Nap, nullptr), 0);
         break;
-      default:
-        break;
+      default: break;
     }
   }
   ASSERT_EQ(aclrtSynchronizeDevice(), 0) << TakeMessage();
-  for (size_t i = 0; i < cells.size(); ++i) {
-    if (cells[i].last < 0) continue;
-    const Args expected = inputs[static_cast<size_t>(cells[i].last)]->expected();
-    const size_t bytes = 2 * 4 * 32 * 2;
-    EXPECT_EQ(std::memcmp(args[i].q, expected.q, bytes), 0) << "cell " << i;
-    EXPECT_EQ(aclrtDestroyEvent(cells[i].written), 0);
-  }
+  expect_last_call_everywhere();
+  for (const Cell& cell : cells) EXPECT_EQ(aclrtDestroyEvent(cell.written), 0);
   for (const aclrtStream stream : streams) EXPECT_EQ(aclrtDestroyStream(stream), 0);
 }
 
