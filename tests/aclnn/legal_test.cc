@@ -124,6 +124,10 @@ TEST_F(Undersized, OthersAreRefused) {
   ExpectFailure(test.call.Prepare(), 561002, "weightScaleOptional");
   test.call.Replace(kWeightScale, Dense(DType::kF32, {1}), test.problem.actual().weight_scale);
   ExpectFailure(test.call.Prepare(), 561002, "weightScaleOptional");  // host memory
+  TensorSpec strided = Dense(DType::kF32, {2});
+  strided.stride[0] = int64_t{kPage} / 16;  // 128 of them would not fit
+  test.call.Replace(kWeightScale, strided, weight.data());
+  ExpectFailure(test.call.Prepare(), 561002, "weightScaleOptional");
   test.call.Replace(kWeightScale, Dense(DType::kF32, {128}), weight.data());
   test.call.Replace(kQ, Dense(DType::kF16, {4, 16}), near_the_end);
   ExpectFailure(test.call.Prepare(), 561002, "qOut");

@@ -58,6 +58,12 @@ int ResetDevice(int32_t device, bool force) {
   return ACL_SUCCESS;
 }
 
+int SynchroniseCurrentDevice(int32_t timeout_ms) {
+  std::shared_ptr<Context> context;
+  if (const int code = FindCurrentContext(context)) return code;
+  return SynchroniseDevice(context->device, DeadlineAfter(timeout_ms));
+}
+
 }  // namespace
 
 int CheckDevice(int32_t device) {
@@ -113,12 +119,6 @@ int SynchroniseDevice(int32_t device, const Deadline& deadline) {
     if (first_failure == ACL_SUCCESS) first_failure = code;
   }
   return first_failure;
-}
-
-static int SynchroniseCurrentDevice(int32_t timeout_ms) {
-  std::shared_ptr<Context> context;
-  if (const int code = FindCurrentContext(context)) return code;
-  return SynchroniseDevice(context->device, DeadlineAfter(timeout_ms));
 }
 
 }  // namespace ropekv::acl

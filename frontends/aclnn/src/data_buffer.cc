@@ -6,13 +6,19 @@ struct aclDataBuffer {
   size_t size;
 };
 
-using namespace ropekv::acl;
+namespace ropekv::acl {
+namespace {
 
-static size_t GetSize(const char* function, const aclDataBuffer* buffer) {
+size_t GetSize(const char* function, const aclDataBuffer* buffer) {
   if (buffer) return buffer->size;
   RuntimeCall(function, [] { return Fail(ACL_ERROR_INVALID_PARAM, "dataBuffer is null"); });
   return 0;
 }
+
+}  // namespace
+}  // namespace ropekv::acl
+
+using namespace ropekv::acl;
 
 aclDataBuffer* aclCreateDataBuffer(void* data, size_t size) {
   return CreateCall<aclDataBuffer>(Layer::kRuntime, __func__, [&] {

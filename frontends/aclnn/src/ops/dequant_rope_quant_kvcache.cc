@@ -116,7 +116,8 @@ int CheckKernel(const Tensors& tensors, bool optional) {
 // The device looks at the data of these but not at their shape. Any with enough data is legal.
 TensorSpec FirstOf(const aclTensor& tensor, int64_t count) {
   TensorSpec spec = Flat(tensor);
-  if (spec.rank == 1 && (spec.shape[0] > count || HasRoom(tensor, count))) spec.shape[0] = count;
+  const bool enough = spec.shape[0] > count || (spec.stride[0] == 1 && HasRoom(tensor, count));
+  if (spec.rank == 1 && enough) spec.shape[0] = count;
   return spec;
 }
 
