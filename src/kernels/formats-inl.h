@@ -21,6 +21,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 template <class DF>
 using Bits16 = hn::Vec<hn::Rebind<uint16_t, DF>>;
 template <class DF>
+using Int32 = hn::Vec<hn::RebindToSigned<DF>>;
+template <class DF>
 using Float32 = hn::Vec<DF>;
 
 #if HWY_ARCH_X86
@@ -28,6 +30,23 @@ inline constexpr bool kHasF16Conversion = HWY_TARGET <= HWY_AVX2;  // F16C
 #else
 inline constexpr bool kHasF16Conversion = HWY_TARGET != HWY_SCALAR && HWY_ARCH_ARM_A64;
 #endif
+
+// Rounded to the nearest i32. What does not fit becomes the nearest i32 or has its lower half zero, a
+// NaN the latter: what x86 and Arm give without the fix-up that Highway would add on x86.
+template <class DF>
+HWY_INLINE Int32<DF> ToInt(DF, Float32<DF> value) {
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
+#if HWY_TARGET <= HWY_AVX3
+  if constexpr (sizeof(value.raw) == 64) return Int32<DF>{_mm512_cvtps_epi32(value.raw)};
+#endif
+#if HWY_TARGET <= HWY_AVX2
+  if constexpr (sizeof(value.raw) == 32) return Int32<DF>{_mm256_cvtps_epi32(value.raw)};
+#endif
+  if constexpr (sizeof(value.raw) == 16) return Int32<DF>{_mm_cvtps_epi32(value.raw)};
+#else
+  return hn::NearestInt(value);
+#endif
+}
 
 #if HWY_TARGET != HWY_SCALAR
 // Packs two vectors of i32 into one of narrower lanes, in order; the values must fit.
@@ -45,17 +64,29 @@ struct Pack {
 #endif
   }
 
-  // To 8 bits.
-  template <class DF, class VI = hn::Vec<hn::RebindToSigned<DF>>>
-  static HWY_INLINE auto To8(DF df, VI a, VI b) {
+  // The upper 16 bits of each lane, saturated to 8 bits.
+  template <class DF>
+  static HWY_INLINE auto UpperTo8(DF df, Int32<DF> a, Int32<DF> b) {
     const hn::Half<hn::Repartition<int8_t, DF>> d8;
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
-    (void)df;
     const hn::Repartition<int16_t, DF> d16;
-    return InOrder<uint32_t>(d8, hn::DemoteTo(d8, hn::ReorderDemote2To(d16, a, b)));
+#if HWY_TARGET == HWY_AVX2
+    (void)df;
+    return InOrder<uint32_t>(d8, hn::DemoteTo(d8, hn::ReorderDemote2To(
+                                                      d16, hn::ShiftRight<16>(a),
+                                                      hn::ShiftRight<16>(b))));
 #else
-    return hn::DemoteTo(d8, To16(df, a, b));
+    (void)df;
+    return Narrow(d8, hn::ConcatOdd(d16, hn::BitCast(d16, b), hn::BitCast(d16, a)));
 #endif
+  }
+
+  // i16 to i8, saturated. In 512 bits Highway takes two instructions where there is one.
+  template <class D8, class V16>
+  static HWY_INLINE hn::Vec<D8> Narrow(D8 d8, V16 words) {
+#if HWY_TARGET == HWY_AVX3
+    if constexpr (sizeof(words.raw) == 64) return hn::Vec<D8>{_mm512_cvtsepi16_epi8(words.raw)};
+#endif
+    return hn::DemoteTo(d8, words);
   }
 
  private:

@@ -18,6 +18,11 @@
 #include "hwy/highway.h"
 #include "kernels/formats-inl.h"
 
+// For the body of a loop that is passed to a loop: g++ leaves a long one out of line, and its vectors
+// then go through memory.
+#undef ROPEKV_INLINE_LAMBDA
+#define ROPEKV_INLINE_LAMBDA HWY_ATTR __attribute__((always_inline))
+
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
@@ -25,6 +30,9 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // At most 512-bit vectors of f32. Longer SVE vectors are capped, because heads are short.
 inline constexpr int64_t kMaxLanes = 16;
+
+// Pairs of lanes of a head that are rotated in one go; longer heads go in blocks.
+inline constexpr int64_t kMaxPairs = 256;
 
 // A row of n lanes in memory.
 template <class T>
@@ -50,7 +58,7 @@ HWY_INLINE void StoreVector(hn::Vec<D> value, D d, T* data) {
 }
 
 struct DenseLanes {
-  static constexpr bool kPullsBack = true;
+  static constexpr bool kDense = true;
 
   template <class DF, class T, class V = hn::Vec<hn::Rebind<T, DF>>>
   static HWY_INLINE void Load(DF, Row<const T> row, int64_t lane, int64_t, V& a, V& b) {
@@ -82,16 +90,18 @@ struct DenseLanes {
 #endif
   }
 
-  template <class DF, class VI = hn::Vec<hn::RebindToSigned<DF>>>
-  static HWY_INLINE void StoreLevels(DF df, VI a, VI b, Row<int8_t> row, int64_t lane, int64_t) {
+  // Levels: int8, or what saturates to it, in the upper 16 bits of each lane.
+  template <Stores stores, class DF>
+  static HWY_INLINE void StoreLevels(DF df, Int32<DF> a, Int32<DF> b, Row<int8_t> row, int64_t lane,
+                                     int64_t) {
 #if HWY_TARGET == HWY_SCALAR
     const hn::Rebind<int8_t, DF> d;
-    hn::StoreU(hn::DemoteTo(d, a), d, row.data + lane);
-    hn::StoreU(hn::DemoteTo(d, b), d, row.data + lane + 1);
+    hn::StoreU(hn::DemoteTo(d, hn::ShiftRight<16>(a)), d, row.data + lane);
+    hn::StoreU(hn::DemoteTo(d, hn::ShiftRight<16>(b)), d, row.data + lane + 1);
     (void)df;
 #else
     const hn::Half<hn::Repartition<int8_t, DF>> d;
-    hn::StoreU(Pack::To8(df, a, b), d, row.data + lane);
+    StoreVector<stores>(Pack::UpperTo8(df, a, b), d, row.data + lane);
 #endif
   }
 };
@@ -102,7 +112,16 @@ using EvenOddLanes = DenseLanes;
 // For bf16, whose bits are the upper half of an f32's: a 32-bit lane of two bf16 is widened by a
 // shift for the even and a mask for the odd one, and put together again by a shift and a blend.
 struct EvenOddLanes {
-  static constexpr bool kPullsBack = true;
+  static constexpr bool kDense = true;
+
+  template <class DF, class T, class V = hn::Vec<hn::Rebind<T, DF>>>
+  static HWY_INLINE void Load(DF df, Row<const T> row, int64_t lane, int64_t n, V& a, V& b) {
+    V first, second;
+    DenseLanes::Load(df, row, lane, n, first, second);
+    const hn::Rebind<T, DF> d;
+    a = hn::ConcatEven(d, second, first);
+    b = hn::ConcatOdd(d, second, first);
+  }
 
   template <class Format, class DF>
   static HWY_INLINE void LoadHalf(DF df, Row<const uint16_t> row, int64_t lane, int64_t,
@@ -122,12 +141,22 @@ struct EvenOddLanes {
     const auto odd = hn::BitCast(du16, Format::Round(df, b));
     StoreVector<stores>(hn::OddEven(odd, even), du16, row.data + lane);
   }
+
+  template <Stores stores, class DF>
+  static HWY_INLINE void StoreLevels(DF, Int32<DF> a, Int32<DF> b, Row<int8_t> row, int64_t lane,
+                                     int64_t) {
+    const hn::Repartition<int16_t, DF> d16;
+    const hn::Half<hn::Repartition<int8_t, DF>> d8;
+    const auto even = hn::BitCast(d16, hn::ShiftRight<16>(a));
+    StoreVector<stores>(Pack::Narrow(d8, hn::OddEven(hn::BitCast(d16, b), even)), d8,
+                        row.data + lane);
+  }
 };
 #endif
 
 // Goes through small buffers, so that every rule of addressing is in two loops. Slow.
 struct StridedLanes {
-  static constexpr bool kPullsBack = false;
+  static constexpr bool kDense = false;
 
   template <class DF, class T, class V = hn::Vec<hn::Rebind<T, DF>>>
   static HWY_INLINE void Load(DF df, Row<const T> row, int64_t lane, int64_t n, V& a, V& b) {
@@ -155,12 +184,11 @@ struct StridedLanes {
     Scatter(df, lanes, row, lane, n);
   }
 
-  template <class DF>
-  static HWY_INLINE void StoreLevels(DF df, hn::Vec<hn::RebindToSigned<DF>> a,
-                                     hn::Vec<hn::RebindToSigned<DF>> b, Row<int8_t> row,
+  template <Stores stores, class DF>
+  static HWY_INLINE void StoreLevels(DF df, Int32<DF> a, Int32<DF> b, Row<int8_t> row,
                                      int64_t lane, int64_t n) {
     int8_t lanes[2 * kMaxLanes];
-    DenseLanes::StoreLevels(df, a, b, {lanes, 1}, 0, n);
+    DenseLanes::StoreLevels<Stores::kOrdinary>(df, a, b, {lanes, 1}, 0, n);
     Scatter(df, lanes, row, lane, n);
   }
 
@@ -178,22 +206,22 @@ struct StridedLanes {
   }
 };
 
-// Calls body(position, lane) for each step of a row of n lanes. Where a last step does not fit it
-// is pulled back to end at n and repeats lanes of the one before: no masks, nothing touched past
-// the end, and the same bytes again, since inputs and outputs never overlap. Its position is not
-// pulled back, for scratch that it must not share with its neighbour.
+// The same row from `lane` on; an absent one stays absent.
+template <class Lanes, class T>
+HWY_INLINE Row<T> Skip(Row<T> row, int64_t lanes) {
+  if (row.data) row.data += Lanes::kDense ? lanes : lanes * row.stride;
+  return row;
+}
+
+// Calls body(position, lane) for each step of a row of n lanes. Where a last step does not fit, dense
+// lanes pull it back to end at n, and it repeats lanes of the one before: no masks, nothing touched
+// past the end, and the same bytes again, since inputs and outputs never overlap. Its position is
+// not pulled back, for scratch that it must not share with its neighbour.
 template <class Lanes, class DF, class Body>
 HWY_INLINE void ForSteps(DF df, int64_t n, const Body& body) {
   const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(df));
-  int64_t lane = 0;
-  int64_t end = Lanes::kPullsBack ? n - n % step : n;
-  // Twice through one loop at most: the inlined body is long, and a bound computed in it would cost
-  // a tenth of the time.
-  for (int64_t shift = 0;; shift = step - n % step) {
-    for (; lane < end; lane += step) body(lane + shift, lane);
-    if (end == n || !Lanes::kPullsBack) return;
-    lane = n - step;
-    end = n;
+  for (int64_t position = 0; position < n; position += step) {
+    body(position, Lanes::kDense ? HWY_MIN(position, n - step) : position);
   }
 }
 

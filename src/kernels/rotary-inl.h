@@ -7,6 +7,8 @@
 #define ROPEKV_KERNELS_ROTARY_INL_H_
 #endif
 
+#include <algorithm>
+
 #include "hwy/highway.h"
 #include "kernels/formats-inl.h"
 #include "kernels/lanes-inl.h"
@@ -47,50 +49,70 @@ struct Rounding<Numerics::kAscend, source> {
   }
 };
 
-// cos and sin of one token as f32, for pairs [first, first + count) of a head: converted once, used
-// by every head. lo belongs to channels [0, h), hi to [h, 2h); they are independent. Kept in the
-// order of steps, not of lanes.
-struct Angles {
-  static constexpr int64_t kMaxPairs = 256;
-  static constexpr int64_t kRoom = kMaxPairs + 2 * kMaxLanes;
-  HWY_ALIGN float cos_lo[kRoom];
-  HWY_ALIGN float cos_hi[kRoom];
-  HWY_ALIGN float sin_lo[kRoom];
-  HWY_ALIGN float sin_hi[kRoom];
+// cos and sin of a few tokens as f32, for pairs [first, first + count) of a head: converted once,
+// used by every head. A token's follow each other as they are used: for each step of pairs
+//
+//   cos_lo | sin_lo | cos_hi | sin_hi      each a step of lanes
+//
+// where lo belongs to channels [0, h), hi to [h, 2h); they are independent.
+class Angles {
+ public:
+  // How many tokens fit, of at most `wanted`.
+  template <class DF>
+  static int64_t Tokens(DF df, int64_t count, int64_t wanted) {
+    return std::min(wanted, kRoom / TokenRoom(df, count));
+  }
 
+  // Token number `slot` of them.
   template <class Lanes, class Format, class DF>
-  HWY_INLINE void Load(DF df, Row<const uint16_t> cos, Row<const uint16_t> sin, int64_t half,
-                       int64_t count) {
-    ForSteps<Lanes>(df, count, [&](int64_t position, int64_t lane) HWY_ATTR {
-      const auto convert = [&](Row<const uint16_t> row, float* to) HWY_ATTR {
+  HWY_INLINE void Load(DF df, int64_t slot, Row<const uint16_t> cos, Row<const uint16_t> sin,
+                       int64_t half, int64_t count) {
+    float* to = data_ + slot * TokenRoom(df, count);
+    const auto lanes = static_cast<int64_t>(hn::Lanes(df));
+    ForSteps<Lanes>(df, count, [&](int64_t position, int64_t lane) ROPEKV_INLINE_LAMBDA {
+      const auto convert = [&](Row<const uint16_t> row, int64_t table) ROPEKV_INLINE_LAMBDA {
         Float32<DF> a, b;
         Lanes::template LoadHalf<Format>(df, row, lane, count, a, b);
-        hn::Store(a, df, to + position);
-        hn::Store(b, df, to + position + hn::Lanes(df));
+        hn::Store(a, df, to + 4 * position + 2 * table * lanes);
+        hn::Store(b, df, to + 4 * position + (2 * table + 1) * lanes);
       };
-      convert(cos, cos_lo);
-      convert(From(cos, half), cos_hi);
-      convert(sin, sin_lo);
-      convert(From(sin, half), sin_hi);
+      convert(cos, 0);
+      convert(sin, 1);
+      convert(Skip<Lanes>(cos, half), 2);
+      convert(Skip<Lanes>(sin, half), 3);
     });
   }
+
+  const float* First() const { return data_; }
+
+  // From one token's to the next one's.
+  template <class DF>
+  static int64_t TokenRoom(DF df, int64_t count) {
+    const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(df));
+    return 4 * ((count + step - 1) / step * step);
+  }
+
+ private:
+  // Enough for 4 tokens of the longest block, and for 16 of 64 pairs.
+  static constexpr int64_t kRoom = 4 * 4 * (kMaxPairs + 2 * kMaxLanes);
+
+  HWY_ALIGN float data_[kRoom];
 };
 
 // The rotate-half pairing: lane i of a head turns with lane i + half. The sums are left as f32; who
 // takes them rounds them, to the output's format or by Round::Step.
 template <class Round>
 struct RotateHalf {
+  // `angles` is where Angles keeps this step, plus the number of lanes for its second vector.
   template <class DF>
-  static HWY_INLINE void Rotate(DF df, const Angles& angles, int64_t position, Float32<DF>& lo,
-                                Float32<DF>& hi) {
-    const auto cos_lo = hn::Load(df, angles.cos_lo + position);
-    const auto cos_hi = hn::Load(df, angles.cos_hi + position);
-    const auto sin_lo = hn::Load(df, angles.sin_lo + position);
-    const auto sin_hi = hn::Load(df, angles.sin_hi + position);
+  static HWY_INLINE void Rotate(DF df, const float* angles, Float32<DF>& lo, Float32<DF>& hi) {
+    const auto table = 2 * hn::Lanes(df);
     const auto a = Round::Input(df, lo);
     const auto b = Round::Input(df, hi);
-    lo = hn::Sub(Round::Step(df, hn::Mul(a, cos_lo)), Round::Step(df, hn::Mul(b, sin_lo)));
-    hi = hn::Add(Round::Step(df, hn::Mul(b, cos_hi)), Round::Step(df, hn::Mul(a, sin_hi)));
+    lo = hn::Sub(Round::Step(df, hn::Mul(a, hn::Load(df, angles))),
+                 Round::Step(df, hn::Mul(b, hn::Load(df, angles + table))));
+    hi = hn::Add(Round::Step(df, hn::Mul(b, hn::Load(df, angles + 2 * table))),
+                 Round::Step(df, hn::Mul(a, hn::Load(df, angles + 3 * table))));
   }
 };
 

@@ -30,22 +30,10 @@ Row<T> RowOf(const RowOutput& output, int64_t token, int64_t head) {
           output.lane_stride};
 }
 
-// The same row from `lane` on.
+// Of `lanes` lanes of a row of x, the lines that lie `distance` elements ahead.
 template <class T>
-HWY_INLINE Row<T> From(Row<T> row, int64_t lane) {
-  row.data += lane * row.stride;
-  return row;
-}
-
-// x is read once and in order, but the processor's own prefetcher stops at the end of each page.
-// Asking for what lies this far ahead, past the page and past the row, made calls larger than the
-// caches a tenth faster, and smaller ones 3 % slower (docs/performance.md).
-inline constexpr int64_t kPrefetchBytes = 8192;
-
-// Of `lanes` lanes of a row of x.
-template <class T>
-HWY_INLINE void PrefetchAhead(Row<const T> x, int64_t lanes) {
-  const char* ahead = reinterpret_cast<const char*>(x.data) + kPrefetchBytes;
+HWY_INLINE void PrefetchRow(Row<const T> x, int64_t distance, int64_t lanes) {
+  const char* ahead = reinterpret_cast<const char*>(x.data + distance);
   const int64_t bytes = lanes * static_cast<int64_t>(sizeof(T));
   for (int64_t i = 0; i < bytes; i += 64) hwy::Prefetch(ahead + i);
 }
@@ -54,16 +42,25 @@ HWY_INLINE void PrefetchAhead(Row<const T> x, int64_t lanes) {
 template <DType dtype, class Lanes>
 class Source {
  public:
-  Source(const RowCall& call, int64_t token) : x_(RowOf<uint16_t>(call.x, token, 0)) {}
+  // Whether anything but x is read, which is worth keeping for the next token.
+  static constexpr bool kHasParameters = false;
 
-  // Channels [first, first + n).
-  Source Channels(int64_t first) const {
+  Source(const RowCall& call, int64_t token, int64_t channel)
+      : x_(Skip<Lanes>(RowOf<uint16_t>(call.x, token, 0), channel)),
+        token_stride_(call.x.token_stride) {}
+
+  // The same token, further channels.
+  HWY_INLINE Source Channels(int64_t count) const {
     Source source = *this;
-    source.x_ = From(x_, first);
+    source.x_ = Skip<Lanes>(x_, count);
     return source;
   }
 
-  HWY_INLINE void Prefetch(int64_t lanes) const { PrefetchAhead(x_, lanes); }
+  HWY_INLINE void NextToken() { x_.data += token_stride_; }
+
+  HWY_INLINE void PrefetchTokens(int64_t tokens, int64_t lanes) const {
+    PrefetchRow(x_, tokens * token_stride_, lanes);
+  }
 
   template <class DF>
   HWY_INLINE void Load(DF df, int64_t lane, int64_t n, Float32<DF>& a, Float32<DF>& b) const {
@@ -72,33 +69,47 @@ class Source {
 
  private:
   Row<const uint16_t> x_;
+  int64_t token_stride_;
 };
 
 // i32 accumulators: float(x + int_bias) * weight_scale * activation_scale + bias, in this order.
 template <class Lanes>
 class Source<DType::kI32, Lanes> {
  public:
-  Source(const RowCall& call, int64_t token)
-      : x_(RowOf<int32_t>(call.x, token, 0)),
-        weight_scale_(RowOf<float>(call.weight_scale, 0, 0)),
-        // A product with 1.0f is exact, so an absent scale costs no branch.
-        activation_scale_(call.activation_scale.data
-                              ? *RowOf<float>(call.activation_scale, token, 0).data
-                              : 1.0f),
-        bias_(call.bias.data),
-        bias_stride_(call.bias.lane_stride),
-        bias_dtype_(call.bias_dtype) {}
+  static constexpr bool kHasParameters = true;
 
-  Source Channels(int64_t first) const {
+  Source(const RowCall& call, int64_t token, int64_t channel)
+      : x_(Skip<Lanes>(RowOf<int32_t>(call.x, token, 0), channel)),
+        weight_scale_(Skip<Lanes>(RowOf<float>(call.weight_scale, 0, 0), channel)),
+        activation_scale_(RowOf<float>(call.activation_scale, token, 0).data),
+        token_stride_(call.x.token_stride),
+        activation_stride_(call.activation_scale.token_stride),
+        bias_(call.bias.data),
+        bias_stride_(Lanes::kDense ? 1 : call.bias.lane_stride),
+        bias_bytes_(ElementBytes(call.bias_dtype)),
+        bias_dtype_(call.bias_dtype) {
+    // A product with 1.0f is exact, so an absent scale costs no branch.
+    static constexpr float kOne = 1.0f;
+    if (activation_scale_ == nullptr) activation_scale_ = &kOne;
+    bias_ = static_cast<const char*>(bias_) + channel * bias_stride_ * bias_bytes_;
+  }
+
+  HWY_INLINE Source Channels(int64_t count) const {
     Source source = *this;
-    source.x_ = From(x_, first);
-    source.weight_scale_ = From(weight_scale_, first);
-    source.bias_ =
-        static_cast<const char*>(bias_) + first * bias_stride_ * ElementBytes(bias_dtype_);
+    source.x_ = Skip<Lanes>(x_, count);
+    source.weight_scale_ = Skip<Lanes>(weight_scale_, count);
+    source.bias_ = static_cast<const char*>(bias_) + count * bias_stride_ * bias_bytes_;
     return source;
   }
 
-  HWY_INLINE void Prefetch(int64_t lanes) const { PrefetchAhead(x_, lanes); }
+  HWY_INLINE void NextToken() {
+    x_.data += token_stride_;
+    activation_scale_ += activation_stride_;
+  }
+
+  HWY_INLINE void PrefetchTokens(int64_t tokens, int64_t lanes) const {
+    PrefetchRow(x_, tokens * token_stride_, lanes);
+  }
 
   template <class DF>
   HWY_INLINE void Load(DF df, int64_t lane, int64_t n, Float32<DF>& a, Float32<DF>& b) const {
@@ -107,7 +118,7 @@ class Source<DType::kI32, Lanes> {
     if (bias_dtype_ == DType::kI32) AddIntBias(df, lane, n, sum_a, sum_b);
     Float32<DF> scale_a, scale_b;
     Lanes::Load(df, weight_scale_, lane, n, scale_a, scale_b);
-    const auto activation_scale = hn::Set(df, activation_scale_);
+    const auto activation_scale = hn::Set(df, *activation_scale_);
     a = hn::Mul(hn::Mul(hn::ConvertTo(df, sum_a), scale_a), activation_scale);
     b = hn::Mul(hn::Mul(hn::ConvertTo(df, sum_b), scale_b), activation_scale);
     if (bias_dtype_ != DType::kNone && bias_dtype_ != DType::kI32) AddFloatBias(df, lane, n, a, b);
@@ -147,9 +158,12 @@ class Source<DType::kI32, Lanes> {
 
   Row<const int32_t> x_;
   Row<const float> weight_scale_;
-  float activation_scale_;
+  const float* activation_scale_;
+  int64_t token_stride_;
+  int64_t activation_stride_;
   const void* bias_;
   int64_t bias_stride_;
+  int64_t bias_bytes_;
   DType bias_dtype_;
 };
 
