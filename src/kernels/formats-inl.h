@@ -109,6 +109,9 @@ struct Pack {
 #endif
 
 struct FormatF16 {
+  // Each vector is stored as it is converted: putting two together costs more than a second store.
+  static constexpr bool kPacksPairs = false;
+
   template <class DF>
   static HWY_INLINE Float32<DF> ToF32(DF df, Bits16<DF> half) {
     if constexpr (kHasF16Conversion) {
@@ -155,19 +158,13 @@ struct FormatF16 {
       return hn::DemoteTo(du16, hn::BitCast(di, hn::Or(half, sign)));
     }
   }
-
-#if HWY_TARGET != HWY_SCALAR
-  // a, then b.
-  template <class DF>
-  static HWY_INLINE auto FromF32Pair(DF df, Float32<DF> a, Float32<DF> b) {
-    return hn::Combine(hn::Repartition<uint16_t, DF>(), FromF32(df, b), FromF32(df, a));
-  }
-#endif
 };
 
 // kNumbersOnly: NaNs need no care.
 template <bool kNumbersOnly>
 struct FormatBF16Base {
+  static constexpr bool kPacksPairs = HWY_TARGET != HWY_SCALAR;
+
   template <class DF>
   static HWY_INLINE Float32<DF> ToF32(DF df, Bits16<DF> half) {
     return hn::BitCast(df, hn::ShiftLeft<16>(hn::PromoteTo(hn::RebindToUnsigned<DF>(), half)));

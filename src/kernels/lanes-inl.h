@@ -80,14 +80,14 @@ struct DenseLanes {
   template <class Format, Stores stores, class DF>
   static HWY_INLINE void StoreHalf(DF df, Float32<DF> a, Float32<DF> b, Row<uint16_t> row,
                                    int64_t lane, int64_t) {
-#if HWY_TARGET == HWY_SCALAR
-    const hn::Rebind<uint16_t, DF> d;
-    hn::StoreU(Format::FromF32(df, a), d, row.data + lane);
-    hn::StoreU(Format::FromF32(df, b), d, row.data + lane + 1);
-#else
-    const hn::Repartition<uint16_t, DF> d;
-    StoreVector<stores>(Format::FromF32Pair(df, a, b), d, row.data + lane);
-#endif
+    if constexpr (Format::kPacksPairs) {
+      const hn::Repartition<uint16_t, DF> d;
+      StoreVector<stores>(Format::FromF32Pair(df, a, b), d, row.data + lane);
+    } else {
+      const hn::Rebind<uint16_t, DF> d;
+      StoreVector<stores>(Format::FromF32(df, a), d, row.data + lane);
+      StoreVector<stores>(Format::FromF32(df, b), d, row.data + lane + hn::Lanes(d));
+    }
   }
 
   // Levels: int8, or what saturates to it, in the upper 16 bits of each lane.

@@ -22,12 +22,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
-// Tokens whose heads are done together, head by head, so that what belongs to a head (scales, biases)
-// is fetched, and its reciprocals are worked out, once for all of them.
-inline constexpr int64_t kMaxTile = 16;
-// For fewer tokens reciprocals do not pay.
-inline constexpr int64_t kMinReciprocalTile = 3;
-
 // Tokens [token, token + count) and, of each head, pairs [first, first + pairs).
 struct Tile {
   int64_t token;
@@ -36,18 +30,26 @@ struct Tile {
   int64_t pairs;
 };
 
-// All state is in local variables: what is reached through a pointer would be read again after every
-// vector store, since those may alias anything.
+// Tokens are done in tiles, so that what belongs to a channel (scales, biases) is fetched, and its
+// reciprocal is worked out, once for all of a tile's tokens:
+//
+//   for each head, for each step of its pairs, for each token: load, rotate, quantise, store
+inline constexpr int64_t kMaxTile = 16;
+// For fewer tokens reciprocals do not pay.
+inline constexpr int64_t kMinReciprocalTile = 3;
+
+enum class Part { kQ, kK, kV };
+
 template <DType source, DType output, Numerics numerics, class Lanes, Stores stores, class DF>
 class TileKernel {
   using X = Source<source, Lanes>;
+  using Param = typename X::template Param<DF>;
   using Round = Rounding<numerics, source>;
   using Rotary = RotateHalf<Round>;
   using Format = OutputFormat<source, output>;
   using Vec = Float32<DF>;
-  using Exact = DivisionCodec<Lanes, stores>;
-  using Quick = ReciprocalCodec<Lanes, stores>;
-  static constexpr bool kHasQuick = Lanes::kDense && HWY_TARGET != HWY_SCALAR;
+  static constexpr bool kHasReciprocals = Lanes::kDense && HWY_TARGET != HWY_SCALAR;
+  using Quick = std::conditional_t<kHasReciprocals, ReciprocalCodec, DivisionCodec>;
 
  public:
   // Long heads go in blocks of kMaxPairs, the last pulled back like a step.
@@ -65,162 +67,137 @@ class TileKernel {
               DF(), slot, Skip<Lanes>(RowOf<uint16_t>(call.cos, token + slot, 0), tile.first),
               Skip<Lanes>(RowOf<uint16_t>(call.sin, token + slot, 0), tile.first), half, pairs);
         }
-        QHeads(call, tile, angles.First());
-        KvHeads<true>(call, tile, angles.First());
-        KvHeads<false>(call, tile, angles.First());
+        Heads<Part::kQ, Quick>(call, tile, angles.First());
+        if (count >= kMinReciprocalTile) {
+          Heads<Part::kK, Quick>(call, tile, angles.First());
+          Heads<Part::kV, Quick>(call, tile, angles.First());
+        } else {
+          Heads<Part::kK, DivisionCodec>(call, tile, angles.First());
+          Heads<Part::kV, DivisionCodec>(call, tile, angles.First());
+        }
       }
     }
   }
 
  private:
-  static HWY_NOINLINE void QHeads(const RowCall& call, const Tile tile, const float* angles) {
-    // Parameters of a head are read once for all tokens; without any, a token's heads follow each
-    // other as they lie in memory.
-    constexpr bool kHeadByHead = X::kHasParameters;
-    const int64_t half = call.head_dim / 2;
-    const int64_t room = Angles::TokenRoom(DF(), tile.pairs);
-    const int64_t outer = kHeadByHead ? call.num_q_heads : tile.count;
-    const int64_t inner = kHeadByHead ? tile.count : call.num_q_heads;
-    const int64_t q_stride = kHeadByHead ? call.q.token_stride : call.q.head_stride;
-    for (int64_t i = 0; i < outer; ++i) {
-      const int64_t token = tile.token + (kHeadByHead ? 0 : i);
-      const int64_t head = kHeadByHead ? i : 0;
-      X x(call, token, head * 2 * half + tile.first);
-      auto q = Skip<Lanes>(RowOf<uint16_t>(call.q, token, head), tile.first);
-      const float* turn = angles + (kHeadByHead ? 0 : i * room);
-      for (int64_t j = 0; j < inner; ++j) {
-        const auto q_hi = Skip<Lanes>(q, half);
-        ForPairs<true>(
-            x, half, tile.pairs, turn,
-            [=](Vec lo_a, Vec lo_b, Vec hi_a, Vec hi_b, int64_t, int64_t lane) ROPEKV_INLINE_LAMBDA {
-              Lanes::template StoreHalf<Format, stores>(DF(), lo_a, lo_b, q, lane, tile.pairs);
-              Lanes::template StoreHalf<Format, stores>(DF(), hi_a, hi_b, q_hi, lane, tile.pairs);
-            });
-        q.data += q_stride;
-        if constexpr (kHeadByHead) {
-          x.NextToken();
-          turn += room;
-        } else {
-          x = x.Channels(2 * half);
-        }
-      }
+  template <Part part, class Codec>
+  static HWY_NOINLINE void Heads(const RowCall& call, const Tile tile, const float* angles) {
+    const int64_t heads = part == Part::kQ ? call.num_q_heads : call.num_kv_heads;
+    for (int64_t head = 0; head < heads; ++head) {
+      ForSteps<Lanes>(DF(), tile.pairs, [&](int64_t position, int64_t lane) ROPEKV_INLINE_LAMBDA {
+        Step<part, Codec>(call, tile, angles, head, position, lane, 0, tile.count);
+      });
     }
   }
 
-  // The heads of k, which are rotated, or of v.
-  template <bool kIsK>
-  static HWY_NOINLINE void KvHeads(const RowCall& call, const Tile tile, const float* angles) {
+  // What a codec was in doubt about.
+  template <Part part>
+  static HWY_NOINLINE void StepByDivision(const RowCall& call, const Tile tile,
+                                          const float* angles, int64_t head, int64_t position,
+                                          int64_t lane, int64_t slot) {
+    Step<part, DivisionCodec>(call, tile, angles, head, position, lane, slot, slot + 1);
+  }
+
+  // One step of one head, for slots [begin, end) of the tile. All state is in local variables: what
+  // is reached through a pointer would be read again after every vector store, which may alias it.
+  template <Part part, class Codec>
+  static HWY_INLINE void Step(const RowCall& call, const Tile tile, const float* angles,
+                              int64_t head, int64_t position, int64_t lane, int64_t begin,
+                              int64_t end) {
+    const DF df;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(df));
     const int64_t half = call.head_dim / 2;
-    const int64_t room = Angles::TokenRoom(DF(), tile.pairs);
-    const bool quick = kHasQuick && tile.count >= kMinReciprocalTile;
-    Quick codec;
-    for (int64_t head = 0; head < call.num_kv_heads; ++head) {
-      if constexpr (kHasQuick) {
-        if (quick) codec.Prepare(DF(), ExactCodec<kIsK>(call, tile, head), tile.pairs);
-      }
-      X x(call, tile.token, XChannel<kIsK>(call, tile, head));
-      for (int64_t slot = 0; slot < tile.count; ++slot) {
-        const Place to = PlaceOf<kIsK>(call, tile, head, slot);
-        bool done = false;
-        if constexpr (kHasQuick) {
-          done = quick && to.levels.data && Quantise<kIsK>(x, angles + slot * room, half, codec, to);
+    const int64_t n = tile.pairs;
+    const int64_t token = tile.token + begin;
+
+    const int64_t heads_before = part == Part::kQ   ? 0
+                                 : part == Part::kK ? call.num_q_heads
+                                                    : call.num_q_heads + call.num_kv_heads;
+    const int64_t channel = (heads_before + head) * call.head_dim + tile.first;
+    X x_lo(call, token, channel);
+    X x_hi(call, token, channel + half);
+    Param scale_lo_a, scale_lo_b, scale_hi_a, scale_hi_b, bias_lo_a, bias_lo_b, bias_hi_a, bias_hi_b;
+    x_lo.LoadParams(df, lane, n, scale_lo_a, scale_lo_b, bias_lo_a, bias_lo_b);
+    x_hi.LoadParams(df, lane, n, scale_hi_a, scale_hi_b, bias_hi_a, bias_hi_b);
+
+    const int64_t room = Angles::TokenRoom(df, n);
+    const float* turn = angles + begin * room + 4 * position;
+
+    const RowOutput& out = part == Part::kQ ? call.q : part == Part::kK ? call.k : call.v;
+    const int64_t out_stride = out.token_stride;
+    auto out_lo = Skip<Lanes>(RowOf<uint16_t>(out, token, head), tile.first);
+    auto out_hi = Skip<Lanes>(out_lo, half);
+
+    const CacheRows& cache = part == Part::kK ? call.k_cache : call.v_cache;
+    int8_t* const* rows = cache.rows + tile.token;
+    const int64_t cache_stride = cache.lane_stride;
+    const int64_t cache_lo = head * cache.head_stride + tile.first * cache_stride;
+    const int64_t cache_hi = cache_lo + half * cache_stride;
+    Vec level_lo_a, level_lo_b, level_hi_a, level_hi_b, shift_lo_a, shift_lo_b, shift_hi_a,
+        shift_hi_b;
+    if constexpr (part != Part::kQ) {
+      const auto prepare = [&](int64_t first, Vec& scale_a, Vec& scale_b, Vec& offset_a,
+                               Vec& offset_b) ROPEKV_INLINE_LAMBDA {
+        const RowInput& scale = part == Part::kK ? call.scale_k : call.scale_v;
+        const RowInput& offset = part == Part::kK ? call.offset_k : call.offset_v;
+        Lanes::Load(df, Skip<Lanes>(RowOf<float>(scale, 0, head), first), lane, n, scale_a,
+                    scale_b);
+        offset_a = offset_b = hn::Set(df, -0.0f);
+        if (offset.data) {
+          Lanes::Load(df, Skip<Lanes>(RowOf<float>(offset, 0, head), first), lane, n, offset_a,
+                      offset_b);
         }
-        if (!done) QuantiseExactly<kIsK>(call, tile, head, slot, angles + slot * room);
-        x.NextToken();
-      }
+        Codec::Prepare(df, scale_a, offset_a);
+        Codec::Prepare(df, scale_b, offset_b);
+      };
+      prepare(tile.first, level_lo_a, level_lo_b, shift_lo_a, shift_lo_b);
+      prepare(half + tile.first, level_hi_a, level_hi_b, shift_hi_a, shift_hi_b);
     }
-  }
 
-  // Where one token's head of k or v goes, from the tile's first pair on; either may be absent.
-  struct Place {
-    Row<int8_t> levels;
-    Row<uint16_t> kv;
-    int64_t pairs;
-  };
-
-  template <bool kIsK>
-  static HWY_INLINE Place PlaceOf(const RowCall& call, const Tile tile, int64_t head,
-                                  int64_t slot) {
-    const CacheRows& cache = kIsK ? call.k_cache : call.v_cache;
-    int8_t* row = cache.rows[tile.token + slot];
-    if (row) row += head * cache.head_stride + tile.first * cache.lane_stride;
-    return {{row, cache.lane_stride},
-            Skip<Lanes>(RowOf<uint16_t>(kIsK ? call.k : call.v, tile.token + slot, head),
-                        tile.first),
-            tile.pairs};
-  }
-
-  template <bool kIsK>
-  static HWY_INLINE int64_t XChannel(const RowCall& call, const Tile tile, int64_t head) {
-    const int64_t first_head = call.num_q_heads + (kIsK ? 0 : call.num_kv_heads);
-    return (first_head + head) * call.head_dim + tile.first;
-  }
-
-  template <bool kIsK>
-  static HWY_INLINE Exact ExactCodec(const RowCall& call, const Tile tile, int64_t head) {
-    const RowInput& scale = kIsK ? call.scale_k : call.scale_v;
-    const RowInput& offset = kIsK ? call.offset_k : call.offset_v;
-    return {Skip<Lanes>(RowOf<float>(scale, 0, head), tile.first),
-            Skip<Lanes>(RowOf<float>(offset, 0, head), tile.first), call.head_dim / 2};
-  }
-
-  // Takes nothing by reference that the caller keeps in registers.
-  template <bool kIsK>
-  static HWY_NOINLINE void QuantiseExactly(const RowCall& call, const Tile tile, int64_t head,
-                                           int64_t slot, const float* turn) {
-    const X x(call, tile.token + slot, XChannel<kIsK>(call, tile, head));
-    (void)Quantise<kIsK>(x, turn, call.head_dim / 2, ExactCodec<kIsK>(call, tile, head),
-                         PlaceOf<kIsK>(call, tile, head, slot));
-  }
-
-  // False if the codec is in doubt about the result.
-  template <bool kIsK, class Codec>
-  static HWY_INLINE bool Quantise(const X& x, const float* turn, int64_t half, const Codec& codec,
-                                  const Place& to) {
-    auto doubt = Codec::NoDoubt(DF());
-    const int64_t pairs = to.pairs;
-    const auto levels = to.levels;
-    const auto kv = to.kv;
-    const auto levels_hi = Skip<Lanes>(levels, half);
-    const auto kv_hi = Skip<Lanes>(kv, half);
-    ForPairs<kIsK>(
-        x, half, pairs, turn,
-        [&](Vec lo_a, Vec lo_b, Vec hi_a, Vec hi_b, int64_t position, int64_t lane) ROPEKV_INLINE_LAMBDA {
-          if (kv.data) {
-            Lanes::template StoreHalf<Format, stores>(DF(), lo_a, lo_b, kv, lane, pairs);
-            Lanes::template StoreHalf<Format, stores>(DF(), hi_a, hi_b, kv_hi, lane, pairs);
-          }
-          if (levels.data == nullptr) return;
-          if constexpr (kIsK) {
-            lo_a = Round::Step(DF(), lo_a);
-            lo_b = Round::Step(DF(), lo_b);
-            hi_a = Round::Step(DF(), hi_a);
-            hi_b = Round::Step(DF(), hi_b);
-          }
-          codec.template Store<0>(DF(), lo_a, lo_b, levels, position, lane, pairs, doubt);
-          codec.template Store<1>(DF(), hi_a, hi_b, levels_hi, position, lane, pairs, doubt);
-        });
-    return !Codec::InDoubt(DF(), doubt);
-  }
-
-  // Hands both halves of a head, of which x is at the first pair, rotated if kTurned, to
-  // store(lo_a, lo_b, hi_a, hi_b, position, lane).
-  template <bool kTurned, class StoreFn>
-  static HWY_INLINE void ForPairs(const X& x, int64_t half, int64_t pairs, const float* turn,
-                                  const StoreFn& store) {
-    const X x_hi = x.Channels(half);
-    if (stores == Stores::kStreaming) x.PrefetchTokens(kMaxTile, 2 * half);
-    const auto lanes = static_cast<int64_t>(hn::Lanes(DF()));
-    ForSteps<Lanes>(DF(), pairs, [&](int64_t position, int64_t lane) ROPEKV_INLINE_LAMBDA {
+    for (int64_t slot = begin; slot < end; ++slot) {
       Vec lo_a, lo_b, hi_a, hi_b;
-      x.Load(DF(), lane, pairs, lo_a, lo_b);
-      x_hi.Load(DF(), lane, pairs, hi_a, hi_b);
-      if constexpr (kTurned) {
-        Rotary::Rotate(DF(), turn + 4 * position, lo_a, hi_a);
-        Rotary::Rotate(DF(), turn + 4 * position + lanes, lo_b, hi_b);
+      x_lo.Load(df, lane, n, scale_lo_a, scale_lo_b, bias_lo_a, bias_lo_b, lo_a, lo_b);
+      x_hi.Load(df, lane, n, scale_hi_a, scale_hi_b, bias_hi_a, bias_hi_b, hi_a, hi_b);
+      if constexpr (stores == Stores::kStreaming) {
+        x_lo.Prefetch(kMaxTile, lane, 2 * lanes);
+        x_hi.Prefetch(kMaxTile, lane, 2 * lanes);
       }
-      store(lo_a, lo_b, hi_a, hi_b, position, lane);
-    });
+      if constexpr (part != Part::kV) {
+        Rotary::Rotate(df, turn, lo_a, hi_a);
+        Rotary::Rotate(df, turn + lanes, lo_b, hi_b);
+        turn += room;
+      }
+      if (part == Part::kQ || out_lo.data) {
+        Lanes::template StoreHalf<Format, stores>(df, lo_a, lo_b, out_lo, lane, n);
+        Lanes::template StoreHalf<Format, stores>(df, hi_a, hi_b, out_hi, lane, n);
+        out_lo.data += out_stride;
+        out_hi.data += out_stride;
+      }
+      x_lo.NextToken();
+      x_hi.NextToken();
+      if constexpr (part != Part::kQ) {
+        int8_t* row = rows[slot];
+        if (row == nullptr) continue;
+        if constexpr (part == Part::kK) {
+          lo_a = Round::Step(df, lo_a);
+          lo_b = Round::Step(df, lo_b);
+          hi_a = Round::Step(df, hi_a);
+          hi_b = Round::Step(df, hi_b);
+        }
+        auto doubt = Codec::NoDoubt(df);
+        Lanes::template StoreLevels<stores>(
+            df, Codec::Level(df, lo_a, level_lo_a, shift_lo_a, doubt),
+            Codec::Level(df, lo_b, level_lo_b, shift_lo_b, doubt),
+            Row<int8_t>{row + cache_lo, cache_stride}, lane, n);
+        Lanes::template StoreLevels<stores>(
+            df, Codec::Level(df, hi_a, level_hi_a, shift_hi_a, doubt),
+            Codec::Level(df, hi_b, level_hi_b, shift_hi_b, doubt),
+            Row<int8_t>{row + cache_hi, cache_stride}, lane, n);
+        if (Codec::InDoubt(df, doubt)) {
+          StepByDivision<part>(call, tile, angles, head, position, lane, slot);
+        }
+      }
+    }
   }
 };
 

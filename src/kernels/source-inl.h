@@ -30,41 +30,42 @@ Row<T> RowOf(const RowOutput& output, int64_t token, int64_t head) {
           output.lane_stride};
 }
 
-// Of `lanes` lanes of a row of x, the lines that lie `distance` elements ahead.
+// Asks for the lines of `lanes` lanes of x.
 template <class T>
-HWY_INLINE void PrefetchRow(Row<const T> x, int64_t distance, int64_t lanes) {
-  const char* ahead = reinterpret_cast<const char*>(x.data + distance);
+HWY_INLINE void PrefetchLanes(const T* x, int64_t lanes) {
+  const char* begin = reinterpret_cast<const char*>(x);
   const int64_t bytes = lanes * static_cast<int64_t>(sizeof(T));
-  for (int64_t i = 0; i < bytes; i += 64) hwy::Prefetch(ahead + i);
+  for (int64_t i = 0; i < bytes; i += 64) hwy::Prefetch(begin + i);
 }
+
+// A Source reads x at consecutive tokens. Whatever belongs to channels and not to tokens it leaves to
+// its caller, who keeps it in registers: two Params for each vector of lanes.
 
 // 16-bit x: widened, nothing else.
 template <DType dtype, class Lanes>
 class Source {
  public:
-  // Whether anything but x is read, which is worth keeping for the next token.
-  static constexpr bool kHasParameters = false;
+  struct Nothing {};
+  template <class DF>
+  using Param = Nothing;
 
   Source(const RowCall& call, int64_t token, int64_t channel)
       : x_(Skip<Lanes>(RowOf<uint16_t>(call.x, token, 0), channel)),
         token_stride_(call.x.token_stride) {}
 
-  // The same token, further channels.
-  HWY_INLINE Source Channels(int64_t count) const {
-    Source source = *this;
-    source.x_ = Skip<Lanes>(x_, count);
-    return source;
+  template <class DF>
+  HWY_INLINE void LoadParams(DF, int64_t, int64_t, Nothing&, Nothing&, Nothing&, Nothing&) const {}
+
+  template <class DF>
+  HWY_INLINE void Load(DF df, int64_t lane, int64_t n, Nothing, Nothing, Nothing, Nothing,
+                       Float32<DF>& a, Float32<DF>& b) const {
+    Lanes::template LoadHalf<FormatOf<dtype>>(df, x_, lane, n, a, b);
   }
 
   HWY_INLINE void NextToken() { x_.data += token_stride_; }
 
-  HWY_INLINE void PrefetchTokens(int64_t tokens, int64_t lanes) const {
-    PrefetchRow(x_, tokens * token_stride_, lanes);
-  }
-
-  template <class DF>
-  HWY_INLINE void Load(DF df, int64_t lane, int64_t n, Float32<DF>& a, Float32<DF>& b) const {
-    Lanes::template LoadHalf<FormatOf<dtype>>(df, x_, lane, n, a, b);
+  HWY_INLINE void Prefetch(int64_t tokens_ahead, int64_t lane, int64_t lanes) const {
+    PrefetchLanes(x_.data + tokens_ahead * token_stride_ + lane, lanes);
   }
 
  private:
@@ -72,34 +73,65 @@ class Source {
   int64_t token_stride_;
 };
 
-// i32 accumulators: float(x + int_bias) * weight_scale * activation_scale + bias, in this order.
+// i32 accumulators: float(x + int_bias) * weight_scale * activation_scale + bias, in this order. The
+// Params are weight_scale and bias.
 template <class Lanes>
 class Source<DType::kI32, Lanes> {
  public:
-  static constexpr bool kHasParameters = true;
+  template <class DF>
+  using Param = Float32<DF>;
 
   Source(const RowCall& call, int64_t token, int64_t channel)
       : x_(Skip<Lanes>(RowOf<int32_t>(call.x, token, 0), channel)),
-        weight_scale_(Skip<Lanes>(RowOf<float>(call.weight_scale, 0, 0), channel)),
-        activation_scale_(RowOf<float>(call.activation_scale, token, 0).data),
         token_stride_(call.x.token_stride),
+        activation_scale_(RowOf<float>(call.activation_scale, token, 0).data),
         activation_stride_(call.activation_scale.token_stride),
-        bias_(call.bias.data),
-        bias_stride_(Lanes::kDense ? 1 : call.bias.lane_stride),
-        bias_bytes_(ElementBytes(call.bias_dtype)),
-        bias_dtype_(call.bias_dtype) {
+        weight_scale_(Skip<Lanes>(RowOf<float>(call.weight_scale, 0, 0), channel)),
+        bias_(call.bias),
+        bias_dtype_(call.bias_dtype),
+        channel_(channel) {
     // A product with 1.0f is exact, so an absent scale costs no branch.
     static constexpr float kOne = 1.0f;
     if (activation_scale_ == nullptr) activation_scale_ = &kOne;
-    bias_ = static_cast<const char*>(bias_) + channel * bias_stride_ * bias_bytes_;
   }
 
-  HWY_INLINE Source Channels(int64_t count) const {
-    Source source = *this;
-    source.x_ = Skip<Lanes>(x_, count);
-    source.weight_scale_ = Skip<Lanes>(weight_scale_, count);
-    source.bias_ = static_cast<const char*>(bias_) + count * bias_stride_ * bias_bytes_;
-    return source;
+  // An integer bias stays one, under the name of floats.
+  template <class DF>
+  HWY_INLINE void LoadParams(DF df, int64_t lane, int64_t n, Float32<DF>& scale_a,
+                             Float32<DF>& scale_b, Float32<DF>& bias_a, Float32<DF>& bias_b) const {
+    Lanes::Load(df, weight_scale_, lane, n, scale_a, scale_b);
+    switch (bias_dtype_) {
+      case DType::kF16:
+        return Lanes::template LoadHalf<FormatF16>(df, Bias<uint16_t>(), lane, n, bias_a, bias_b);
+      case DType::kBF16:
+        return Lanes::template LoadHalf<FormatBF16>(df, Bias<uint16_t>(), lane, n, bias_a, bias_b);
+      case DType::kF32:
+      case DType::kI32: return Lanes::Load(df, Bias<float>(), lane, n, bias_a, bias_b);
+      default: bias_a = bias_b = hn::Zero(df);
+    }
+  }
+
+  template <class DF>
+  HWY_INLINE void Load(DF df, int64_t lane, int64_t n, Float32<DF> scale_a, Float32<DF> scale_b,
+                       Float32<DF> bias_a, Float32<DF> bias_b, Float32<DF>& a,
+                       Float32<DF>& b) const {
+    // Added as unsigned: the contract wraps.
+    const hn::RebindToUnsigned<DF> du;
+    const hn::RebindToSigned<DF> di;
+    hn::Vec<decltype(du)> sum_a, sum_b;
+    Lanes::Load(df, Row<const uint32_t>{reinterpret_cast<const uint32_t*>(x_.data), x_.stride},
+                lane, n, sum_a, sum_b);
+    if (bias_dtype_ == DType::kI32) {
+      sum_a = hn::Add(sum_a, hn::BitCast(du, bias_a));
+      sum_b = hn::Add(sum_b, hn::BitCast(du, bias_b));
+    }
+    const auto token_scale = hn::Set(df, *activation_scale_);
+    a = hn::Mul(hn::Mul(hn::ConvertTo(df, hn::BitCast(di, sum_a)), scale_a), token_scale);
+    b = hn::Mul(hn::Mul(hn::ConvertTo(df, hn::BitCast(di, sum_b)), scale_b), token_scale);
+    if (bias_dtype_ != DType::kNone && bias_dtype_ != DType::kI32) {
+      a = hn::Add(a, bias_a);
+      b = hn::Add(b, bias_b);
+    }
   }
 
   HWY_INLINE void NextToken() {
@@ -107,64 +139,24 @@ class Source<DType::kI32, Lanes> {
     activation_scale_ += activation_stride_;
   }
 
-  HWY_INLINE void PrefetchTokens(int64_t tokens, int64_t lanes) const {
-    PrefetchRow(x_, tokens * token_stride_, lanes);
-  }
-
-  template <class DF>
-  HWY_INLINE void Load(DF df, int64_t lane, int64_t n, Float32<DF>& a, Float32<DF>& b) const {
-    hn::Vec<hn::RebindToSigned<DF>> sum_a, sum_b;
-    Lanes::Load(df, x_, lane, n, sum_a, sum_b);
-    if (bias_dtype_ == DType::kI32) AddIntBias(df, lane, n, sum_a, sum_b);
-    Float32<DF> scale_a, scale_b;
-    Lanes::Load(df, weight_scale_, lane, n, scale_a, scale_b);
-    const auto activation_scale = hn::Set(df, *activation_scale_);
-    a = hn::Mul(hn::Mul(hn::ConvertTo(df, sum_a), scale_a), activation_scale);
-    b = hn::Mul(hn::Mul(hn::ConvertTo(df, sum_b), scale_b), activation_scale);
-    if (bias_dtype_ != DType::kNone && bias_dtype_ != DType::kI32) AddFloatBias(df, lane, n, a, b);
+  HWY_INLINE void Prefetch(int64_t tokens_ahead, int64_t lane, int64_t lanes) const {
+    PrefetchLanes(x_.data + tokens_ahead * token_stride_ + lane, lanes);
   }
 
  private:
   template <class T>
   Row<const T> Bias() const {
-    return {static_cast<const T*>(bias_), bias_stride_};
-  }
-
-  template <class DF, class V>
-  HWY_INLINE void AddIntBias(DF df, int64_t lane, int64_t n, V& a, V& b) const {
-    // Added as unsigned: the contract wraps.
-    const hn::RebindToUnsigned<DF> du;
-    const hn::RebindToSigned<DF> di;
-    hn::Vec<decltype(du)> bias_a, bias_b;
-    Lanes::Load(df, Bias<uint32_t>(), lane, n, bias_a, bias_b);
-    a = hn::BitCast(di, hn::Add(hn::BitCast(du, a), bias_a));
-    b = hn::BitCast(di, hn::Add(hn::BitCast(du, b), bias_b));
-  }
-
-  template <class DF>
-  HWY_INLINE void AddFloatBias(DF df, int64_t lane, int64_t n, Float32<DF>& a,
-                               Float32<DF>& b) const {
-    Float32<DF> bias_a, bias_b;
-    if (bias_dtype_ == DType::kF32) {
-      Lanes::Load(df, Bias<float>(), lane, n, bias_a, bias_b);
-    } else if (bias_dtype_ == DType::kF16) {
-      Lanes::template LoadHalf<FormatF16>(df, Bias<uint16_t>(), lane, n, bias_a, bias_b);
-    } else {
-      Lanes::template LoadHalf<FormatBF16>(df, Bias<uint16_t>(), lane, n, bias_a, bias_b);
-    }
-    a = hn::Add(a, bias_a);
-    b = hn::Add(b, bias_b);
+    return Skip<Lanes>(RowOf<T>(bias_, 0, 0), channel_);
   }
 
   Row<const int32_t> x_;
-  Row<const float> weight_scale_;
-  const float* activation_scale_;
   int64_t token_stride_;
+  const float* activation_scale_;
   int64_t activation_stride_;
-  const void* bias_;
-  int64_t bias_stride_;
-  int64_t bias_bytes_;
+  Row<const float> weight_scale_;
+  const RowInput& bias_;
   DType bias_dtype_;
+  int64_t channel_;
 };
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
