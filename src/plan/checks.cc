@@ -151,7 +151,9 @@ class Checker {
       return Fail(StatusCode::kBadShape, TensorId::kKCache,
                   "has head_dim " + std::to_string(sizes_.head_dim) + "; must be even and >= 2");
     }
-    return Splits() && TokenCount();
+    // The footprint of x bounds this product: B and S are its first extents.
+    sizes_.num_tokens = sizes_.batch_size * sizes_.seq_len;
+    return Splits();
   }
 
   bool Splits() {
@@ -179,13 +181,6 @@ class Checker {
     }
     sizes_.num_q_heads = q / head_dim;
     return true;
-  }
-
-  bool TokenCount() {
-    if (!__builtin_mul_overflow(sizes_.batch_size, sizes_.seq_len, &sizes_.num_tokens)) return true;
-    return Fail(StatusCode::kBadShape, TensorId::kX,
-                "has shape " + Show(spec_.x.shape.data(), spec_.x.rank) +
-                    "; the number of tokens must fit in 63 bits");
   }
 
   bool ShapeIs(TensorId id, Shape legal, const char* meaning) {

@@ -85,10 +85,10 @@ bool ElementsAreDistinct(const TensorSpec& tensor, const Footprint& footprint) {
 bool MayOverlap(const Footprint& a, const void* a_address, const Footprint& b,
                 const void* b_address) {
   if (a.length == 0 || b.length == 0) return false;
-  const int64_t a_begin = reinterpret_cast<int64_t>(a_address) + a.first_byte;
-  const int64_t b_begin = reinterpret_cast<int64_t>(b_address) + b.first_byte;
-  if (a_begin + a.length <= b_begin || b_begin + b.length <= a_begin) return false;
-  return Overlap(a, 0, b, 0, b_begin - a_begin);
+  const uintptr_t a_begin = BeginOf(a, a_address);
+  const uintptr_t b_begin = BeginOf(b, b_address);
+  if (EndOf(a, a_begin) <= b_begin || EndOf(b, b_begin) <= a_begin) return false;
+  return Overlap(a, 0, b, 0, static_cast<int64_t>(b_begin - a_begin));
 }
 
 }  // namespace ropekv::internal

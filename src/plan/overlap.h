@@ -26,6 +26,15 @@ struct Footprint {
 // Nothing if an extent is negative or the size does not fit in 63 bits.
 std::optional<Footprint> MakeFootprint(const TensorSpec& tensor);
 
+// The range of bytes, unsigned because an address may have its highest bit set. An end that is not
+// above its begin is beyond the address space.
+inline uintptr_t BeginOf(const Footprint& footprint, const void* address) {
+  return reinterpret_cast<uintptr_t>(address) + static_cast<uintptr_t>(footprint.first_byte);
+}
+inline uintptr_t EndOf(const Footprint& footprint, uintptr_t begin) {
+  return begin + static_cast<uintptr_t>(footprint.length);
+}
+
 // Whether every element has bytes of its own. Dimensions that interleave (strides 3 and 2, say)
 // count as sharing even where they happen not to.
 bool ElementsAreDistinct(const TensorSpec& tensor, const Footprint& footprint);

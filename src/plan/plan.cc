@@ -31,6 +31,19 @@ Result<Target> ChooseTarget(Target wanted) {
                     "have " + usable);
 }
 
+// Strides that lead to no element become 0: they may be of any size, and are multiplied below and
+// in src/run.
+void DropIdleStrides(PlanData& plan) {
+  for (const TensorField& field : kTensorFields) {
+    TensorSpec& tensor = plan.effective.*field.spec;
+    if (!tensor.present()) continue;
+    const bool empty = plan.footprints[static_cast<size_t>(field.id)].length == 0;
+    for (int i = 0; i < tensor.rank; ++i) {
+      if (empty || tensor.shape[i] == 1) tensor.stride[i] = 0;
+    }
+  }
+}
+
 // The strides of one tensor over (batch, sequence, head, lane).
 struct Axes {
   int64_t batch = 0;
@@ -128,18 +141,23 @@ void LayOutParameters(PlanData& plan) {
 bool LanesAreDense(const PlanData& plan) {
   if (plan.sizes.head_dim < 2 * kMinHalfHead) return false;
   for (const TensorField& field : kTensorFields) {
-    if (field.id == TensorId::kIndices || !(plan.effective.*field.spec).present()) continue;
+    if (field.id == TensorId::kIndices) continue;
+    // Nobody walks the lanes of a tensor that is absent or empty.
+    if (plan.footprints[static_cast<size_t>(field.id)].length == 0) continue;
     if (AxesOf(plan, field.id).lane != 1) return false;
   }
   return true;
 }
 
-// What one token moves, for deciding how many threads are worth waking.
+// What one token moves, for deciding how many threads are worth waking. Capped: with strides of 0 a
+// row may be longer than any memory.
 int64_t BytesPerToken(const Spec& spec, const Sizes& sizes) {
-  const int64_t outputs = sizes.num_q_heads + (spec.kv_output ? 2 * sizes.num_kv_heads : 0);
-  return sizes.hidden * ElementBytes(spec.x.dtype) +
-         (outputs + 2) * sizes.head_dim * ElementBytes(spec.cos.dtype) +
-         2 * sizes.num_kv_heads * sizes.head_dim;
+  const auto capped = [](int64_t count) { return std::min(count, int64_t{1} << 40); };
+  const auto& [q, k, v] = spec.size_splits;
+  const int64_t halves = capped(q) + 2 * capped(sizes.head_dim) +  // q, cos and sin
+                         (spec.kv_output ? 2 * capped(k) : 0);
+  return capped(sizes.hidden) * ElementBytes(spec.x.dtype) +
+         halves * ElementBytes(spec.cos.dtype) + capped(k) + capped(v);
 }
 
 // Beyond about this many bytes a call's tensors push each other out of a core's share of the
@@ -148,7 +166,7 @@ int64_t BytesPerToken(const Spec& spec, const Sizes& sizes) {
 constexpr int64_t kCacheShareBytes = 16 << 20;
 
 bool IsBeyondCaches(const PlanData& plan) {
-  return plan.sizes.num_tokens > kCacheShareBytes / std::max<int64_t>(1, plan.bytes_per_token);
+  return plan.sizes.num_tokens > kCacheShareBytes / plan.bytes_per_token;
 }
 
 Result<std::shared_ptr<const PlanData>> BuildPlan(const Spec& spec) {
@@ -157,6 +175,7 @@ Result<std::shared_ptr<const PlanData>> BuildPlan(const Spec& spec) {
   if (Status status = CheckSpec(plan->effective, plan->sizes, plan->footprints); !status.ok()) {
     return status;
   }
+  DropIdleStrides(*plan);
   const Result<Target> target = ChooseTarget(spec.target);
   if (!target.ok()) return target.status();
   plan->target = target.value();

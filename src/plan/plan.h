@@ -34,7 +34,7 @@ Status CheckSpec(Spec& spec, Sizes& sizes, std::array<Footprint, kNumTensors>& f
 
 struct PlanData {
   Spec spec;       // as the caller gave it
-  Spec effective;  // without the tensors that are ignored
+  Spec effective;  // without the tensors that are ignored, and with idle strides 0
   internal::Sizes sizes;
   Target target = Target::kBest;
   std::array<internal::Footprint, kNumTensors> footprints{};

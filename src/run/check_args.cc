@@ -17,14 +17,21 @@ struct Placed {
   const TensorField* field;
   const Footprint* footprint;
   const void* address;
-  int64_t begin;
-  int64_t end;
+  uintptr_t begin;
+  uintptr_t end;
 };
 
 Status Misaligned(const Placed& tensor) {
   char text[64];
   std::snprintf(text, sizeof(text), "is at %p; must be a multiple of %d bytes", tensor.address,
                 static_cast<int>(tensor.footprint->element_bytes));
+  return Status(StatusCode::kBadPointer, tensor.field->id, text);
+}
+
+Status BeyondMemory(const Placed& tensor) {
+  char text[96];
+  std::snprintf(text, sizeof(text), "is at %p; its strides must not lead out of the address space",
+                tensor.address);
   return Status(StatusCode::kBadPointer, tensor.field->id, text);
 }
 
@@ -37,12 +44,13 @@ Status CheckPointers(const PlanData& plan, const Args& args) {
     if (footprint.length == 0) continue;
     const void* address = field.address(args);
     if (address == nullptr) return Status(StatusCode::kNullPointer, field.id, "is null");
-    const int64_t begin = reinterpret_cast<int64_t>(address) + footprint.first_byte;
-    placed[count++] = {&field, &footprint, address, begin, begin + footprint.length};
+    const auto at = reinterpret_cast<uintptr_t>(address);
+    const uintptr_t begin = BeginOf(footprint, address);
+    placed[count++] = {&field, &footprint, address, begin, EndOf(footprint, begin)};
+    const Placed& last = placed[count - 1];
     // Element sizes are powers of two.
-    if (reinterpret_cast<int64_t>(address) & (footprint.element_bytes - 1)) {
-      return Misaligned(placed[count - 1]);
-    }
+    if (at & static_cast<uintptr_t>(footprint.element_bytes - 1)) return Misaligned(last);
+    if (last.begin > at || last.end <= at) return BeyondMemory(last);
   }
   for (int i = 0; i < count; ++i) {
     const Placed& output = placed[i];
@@ -83,11 +91,8 @@ Status CheckIndices(const PlanData& plan, const Args& args, const RunOptions& op
     return CheckRange(indices, range.begin / seq, (range.end - 1) / seq + 1, cache[1] - seq,
                       "batch row");
   }
-  // The cache's extents were multiplied without overflow when its footprint was taken, unless a
-  // later extent is 0; then it holds no bytes, and any product that fits will do.
-  int64_t num_slots = 0;
-  if (__builtin_mul_overflow(cache[0], cache[1], &num_slots)) num_slots = INT64_MAX;
-  Status status = CheckSlotRange(indices, range.begin, range.end, num_slots);
+  // The footprint of the cache bounds the number of slots: its first extents.
+  Status status = CheckSlotRange(indices, range.begin, range.end, cache[0] * cache[1]);
   if (status.ok() && options.check_duplicate_slots) {
     status = CheckSlotsDistinct(indices, range.begin, range.end);
   }

@@ -107,7 +107,8 @@ constexpr int64_t kMinBytesPerThread = 128 << 10;
 
 int64_t ChooseThreads(const PlanData& plan, int64_t tokens, int num_threads) {
   if (num_threads > 0) return std::max<int64_t>(1, std::min<int64_t>(num_threads, tokens));
-  const int64_t worthwhile = tokens * plan.bytes_per_token / kMinBytesPerThread;
+  const int64_t worthwhile =
+      tokens / std::max<int64_t>(1, kMinBytesPerThread / plan.bytes_per_token);
   if (worthwhile < 2) return 1;
   return std::min<int64_t>({oneapi::tbb::info::default_concurrency(), worthwhile, tokens});
 }
@@ -124,8 +125,10 @@ void RunTokens(const PlanData& plan, const Args& args, TokenRange range, int num
   oneapi::tbb::parallel_for(
       int64_t{0}, threads,
       [&](int64_t part) {
-        walk.Run(range.begin + tokens * part / threads,
-                 range.begin + tokens * (part + 1) / threads);
+        const auto part_begin = [&](int64_t n) {
+          return range.begin + n * (tokens / threads) + std::min(n, tokens % threads);
+        };
+        walk.Run(part_begin(part), part_begin(part + 1));
       },
       oneapi::tbb::simple_partitioner());
 }

@@ -92,8 +92,8 @@ Status CheckSlotRange(IndexView slots, int64_t begin, int64_t end, int64_t num_s
   if (bad == end) return Status();
   return Status(StatusCode::kBadIndex, TensorId::kIndices,
                 "has slot " + std::to_string(slots[bad]) + " for token " + std::to_string(bad) +
-                    "; must be negative (padding) or in [0, " + std::to_string(num_slots - 1) +
-                    "]");
+                    "; must be negative (padding)" +
+                    (num_slots > 0 ? " or in [0, " + std::to_string(num_slots - 1) + "]" : ""));
 }
 
 Status CheckSlotsDistinct(IndexView slots, int64_t begin, int64_t end) {

@@ -125,6 +125,7 @@ std::string Problem::Compare(Coverage* coverage) const {
 }
 
 std::string Problem::CompareUntouched() const {
+  size_t compared = 0;
   for (const TensorField& field : kTensorFields) {
     const GuardedBuffer& buffer = actual_[static_cast<size_t>(field.id)];
     for (size_t i = 0; i < buffer.size(); ++i) {
@@ -132,8 +133,9 @@ std::string Problem::CompareUntouched() const {
         return std::string(field.name) + ": byte " + std::to_string(i) + " was written";
       }
     }
+    compared += buffer.size();
   }
-  return "";
+  return compared > 0 ? "" : "no output has a byte to compare";
 }
 
 std::string RunAndCompare(Problem& problem, const Plan& plan, const RunOptions& options,

@@ -43,7 +43,7 @@ class Problem {
   // "" if every byte of every output, gaps between strided elements included, is as expected; two
   // NaNs in q, k or v count as equal. Otherwise the first difference.
   std::string Compare(Coverage* coverage = nullptr) const;
-  // "" if no output byte has changed since it was poisoned.
+  // "" if no output byte has changed since it was poisoned. Fails if there is no output byte.
   std::string CompareUntouched() const;
 
  private:

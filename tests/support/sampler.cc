@@ -130,6 +130,10 @@ std::vector<int32_t> SampleIndices(Rng& rng, const Spec& spec) {
   std::vector<int32_t> slots(static_cast<size_t>(cache[0] * cache[1]));
   std::iota(slots.begin(), slots.end(), 0);
   for (size_t i = 0; i < indices.size(); ++i) {
+    if (i >= slots.size()) {
+      indices[i] = -1;
+      continue;
+    }
     std::swap(slots[i], slots[rng.Int(static_cast<int64_t>(i), static_cast<int64_t>(slots.size()) - 1)]);
     indices[i] = rng.Chance(0.1) ? rng.Pick({-1, -7, INT32_MIN}) : slots[i];
   }

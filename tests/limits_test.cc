@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+// The edges of what is legal: no tokens, no heads, no cache blocks, strides of any size that lead
+// nowhere, rows longer than memory.
+#include <gtest/gtest.h>
+
+#include "support/problem.h"
+#include "support/simple_case.h"
+
+namespace ropekv::testing {
+namespace {
+
+constexpr auto kContiguous = CacheLayout::kContiguous;
+constexpr auto kPaged = CacheLayout::kPaged;
+
+// SimpleSpec with other numbers of sequences, tokens and heads, and its cache with other rows.
+Spec Sized(CacheLayout layout, int64_t batch, int64_t seq, int64_t q_heads, int64_t kv_heads,
+           int64_t cache_rows) {
+  constexpr int64_t kDim = 16;
+  Spec spec = SimpleSpec(layout);
+  const int64_t hidden = (q_heads + 2 * kv_heads) * kDim;
+  spec.size_splits = {q_heads * kDim, kv_heads * kDim, kv_heads * kDim};
+  spec.x = Dense(DType::kI32, {batch, seq, hidden});
+  spec.cos = spec.sin = Dense(DType::kF16, {batch, seq, 1, kDim});
+  spec.k_cache = spec.v_cache = Dense(DType::kI8, {cache_rows, 8, kv_heads, kDim});
+  spec.indices = Dense(DType::kI32, {layout == kPaged ? batch * seq : batch});
+  spec.scale_k = spec.scale_v = spec.offset_k = spec.offset_v =
+      Dense(DType::kF32, {kv_heads, kDim});
+  spec.weight_scale = Dense(DType::kF32, {hidden});
+  spec.activation_scale = Dense(DType::kF32, {batch * seq});
+  spec.bias = Dense(DType::kF16, {hidden});
+  spec.q = Dense(DType::kF16, {batch, seq, q_heads, kDim});
+  spec.k = spec.v = Dense(DType::kF16, {batch, seq, kv_heads, kDim});
+  return spec;
+}
+
+// Gives every stride that leads to no element the largest value there is. Their number.
+int Derange(Spec& spec) {
+  int changed = 0;
+  for (const TensorField& field : kTensorFields) {
+    TensorSpec& tensor = spec.*field.spec;
+    bool empty = false;
+    for (int i = 0; i < tensor.rank; ++i) empty = empty || tensor.shape[i] == 0;
+    for (int i = 0; i < tensor.rank; ++i) {
+      if (!empty && tensor.shape[i] != 1) continue;
+      tensor.stride[i] = INT64_MAX;
+      ++changed;
+    }
+  }
+  return changed;
+}
+
+// Without some kind of heads the other kind is still made, and nothing is made of none.
+TEST(Limits, NoHeads) {
+  const struct {
+    int64_t q_heads, kv_heads;
+  } kHeads[] = {{0, 2}, {2, 0}, {0, 0}};
+  for (const CacheLayout layout : {kContiguous, kPaged}) {
+    for (const auto& [q_heads, kv_heads] : kHeads) {
+      for (const Target target : UsableTargets()) {
+        SCOPED_TRACE(::testing::Message() << q_heads << " " << kv_heads << " " << Name(target));
+        Spec spec = Sized(layout, 2, 3, q_heads, kv_heads, 2);
+        spec.target = target;
+        EXPECT_GT(Derange(spec), 0);
+        const Result<Plan> plan = MakePlan(spec);
+        ASSERT_TRUE(plan.ok()) << plan.status().message();
+        Problem problem(spec, Flavour::kPlain, 1);
+        Coverage coverage;
+        ASSERT_EQ(RunAndCompare(problem, *plan, {.num_threads = 2}, &coverage), "");
+        EXPECT_EQ(coverage.changed_bytes > 0, q_heads + kv_heads > 0);
+      }
+    }
+  }
+}
+
+// Strides of dimensions of 1 are as free as those of empty tensors.
+TEST(Limits, IdleStrides) {
+  for (const CacheLayout layout : {kContiguous, kPaged}) {
+    for (const auto& [batch, seq] : {std::pair(1, 5), std::pair(5, 1), std::pair(1, 1)}) {
+      Spec spec = Sized(layout, batch, seq, 1, 1, 5);
+      EXPECT_GT(Derange(spec), 0);
+      const Result<Plan> plan = MakePlan(spec);
+      ASSERT_TRUE(plan.ok()) << plan.status().message();
+      Problem problem(spec, Flavour::kPlain, 1);
+      Coverage coverage;
+      ASSERT_EQ(RunAndCompare(problem, *plan, {}, &coverage), "");
+      EXPECT_GT(coverage.changed_bytes, 0);
+    }
+  }
+}
+
+TEST(Limits, NoTokens) {
+  for (const CacheLayout layout : {kContiguous, kPaged}) {
+    for (const auto& [batch, seq] : {std::pair(0, 3), std::pair(2, 0), std::pair(0, 0)}) {
+      Spec spec = Sized(layout, batch, seq, 2, 1, 2);
+      Derange(spec);
+      const Result<Plan> plan = MakePlan(spec);
+      ASSERT_TRUE(plan.ok()) << plan.status().message();
+      EXPECT_EQ(plan->num_tokens(), 0);
+      Problem problem(spec, Flavour::kPlain, 1);
+      // What has no elements needs no address.
+      Args args = problem.actual();
+      args.x = args.cos = args.sin = args.activation_scale = nullptr;
+      args.q = args.k = args.v = nullptr;
+      if (layout == kPaged || batch == 0) args.indices = nullptr;
+      for (const int threads : {0, 1, 4}) {
+        const Status status = ropekv::Run(*plan, args, {.num_threads = threads});
+        EXPECT_TRUE(status.ok()) << status.message();
+      }
+      EXPECT_EQ(problem.CompareUntouched(), "");
+    }
+  }
+}
+
+// A cache without blocks has no slots: only padding is legal.
+TEST(Limits, NoCacheBlocks) {
+  const Spec spec = Sized(kPaged, 1, 2, 1, 1, 0);
+  Problem problem(spec, Flavour::kPlain, 1);
+  auto* slots = static_cast<int32_t*>(problem.MutableInput(TensorId::kIndices));
+  slots[0] = -1;
+  slots[1] = 0;
+  const Plan plan = MakePlan(spec).value();
+  EXPECT_EQ(ropekv::Run(plan, problem.actual()).message(),
+            "indices: has slot 0 for token 1; must be negative (padding)");
+  EXPECT_EQ(problem.CompareUntouched(), "");
+  slots[1] = -2;
+  Coverage coverage;
+  EXPECT_EQ(RunAndCompare(problem, plan, {}, &coverage), "");
+  EXPECT_GT(coverage.changed_bytes, 0);
+}
+
+// With strides of 0 a row may have more elements than there is memory; planning must not overflow.
+TEST(Limits, RowsLongerThanMemory) {
+  constexpr int64_t kHuge = int64_t{1} << 60;
+  for (const int64_t tokens : {0, 1}) {
+    Spec spec;
+    spec.cache_layout = kPaged;
+    spec.size_splits = {0, kHuge, kHuge};
+    spec.x = Dense(DType::kF16, {tokens, 2 * kHuge});
+    spec.cos = spec.sin = Dense(DType::kF16, {tokens, kHuge});
+    spec.scale_k = spec.scale_v = Dense(DType::kF32, {1, kHuge});
+    for (TensorSpec* tensor : {&spec.x, &spec.cos, &spec.sin, &spec.scale_k, &spec.scale_v}) {
+      tensor->stride = {};
+    }
+    spec.k_cache = spec.v_cache = Dense(DType::kI8, {0, 1, 1, kHuge});
+    spec.indices = Dense(DType::kI32, {tokens});
+    spec.q = Dense(DType::kF16, {tokens, 0, kHuge});
+    const Result<Plan> plan = MakePlan(spec);
+    ASSERT_TRUE(plan.ok()) << plan.status().message();
+    EXPECT_EQ(plan->num_tokens(), tokens);
+  }
+}
+
+// Strides that fit in 63 bits may still lead past the end of memory, or before its beginning.
+TEST(Limits, StridesOutOfTheAddressSpace) {
+  for (const int64_t stride : {INT64_MAX / 4, -(INT64_MAX / 4)}) {
+    Spec spec = SimpleSpec(kPaged);
+    spec.cos.stride[0] = stride;
+    const Plan plan = MakePlan(spec).value();
+    Problem problem(SimpleSpec(kPaged), Flavour::kPlain, 1);
+    Args args = problem.actual();
+    // The distance is below 2^63, so an address in the farther half of memory is needed.
+    args.cos = reinterpret_cast<const void*>(
+        stride > 0 ? ~uintptr_t{0} - 0xFFF : uintptr_t{0x1000});
+    for (const auto& call : {&ropekv::Run, &RunReference, &CheckArgs}) {
+      const Status status = call(plan, args, {});
+      EXPECT_EQ(status.code(), StatusCode::kBadPointer);
+      EXPECT_EQ(status.message().find("cos: is at 0x"), 0u) << status.message();
+      EXPECT_NE(status.message().find("; its strides must not lead out of the address space"),
+                std::string::npos)
+          << status.message();
+    }
+    EXPECT_EQ(problem.CompareUntouched(), "");
+  }
+}
+
+}  // namespace
+}  // namespace ropekv::testing
