@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cfenv>
 #include <cstdlib>
+#include <filesystem>
 #include <new>
 #include <thread>
 
@@ -115,6 +116,38 @@ TEST(Threads, SlicesInParallel) {
   EXPECT_EQ(problem.Compare(), "");
 }
 
+// Sets what a caller may have set: a rounding mode, flush to zero, denormals are zero, flags.
+class HostileEnvironment {
+ public:
+  explicit HostileEnvironment(int rounding) : rounding_(rounding) {
+    std::fegetenv(&saved_);
+    std::feclearexcept(FE_ALL_EXCEPT);
+    std::feraiseexcept(FE_OVERFLOW);
+    std::fesetround(rounding);
+#if defined(__x86_64__)
+    _mm_setcsr(_mm_getcsr() | 0x8040);
+    control_ = _mm_getcsr();
+#endif
+  }
+  ~HostileEnvironment() { std::fesetenv(&saved_); }
+  HostileEnvironment(const HostileEnvironment&) = delete;
+  HostileEnvironment& operator=(const HostileEnvironment&) = delete;
+
+  bool IsAsItWas() const {
+#if defined(__x86_64__)
+    if (_mm_getcsr() != control_) return false;
+#endif
+    return std::fegetround() == rounding_ && std::fetestexcept(FE_ALL_EXCEPT) == FE_OVERFLOW;
+  }
+
+ private:
+  std::fenv_t saved_;
+  int rounding_;
+#if defined(__x86_64__)
+  unsigned control_ = 0;
+#endif
+};
+
 // Whatever the caller has set, the bytes are the same and the setting survives.
 TEST(FloatingPointEnvironment, NeitherMattersNorChanges) {
   for (const int mode : {FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO}) {
@@ -124,31 +157,49 @@ TEST(FloatingPointEnvironment, NeitherMattersNorChanges) {
         const Plan plan = MakePlan(problem.spec()).value();
         ASSERT_GT(plan.num_tokens(), 0);
         ASSERT_TRUE(RunReference(plan, problem.expected()).ok());
-        for (const int threads : {1, 3}) {
+        for (const int threads : {0, 1, 3}) {
           problem.ResetActual();
-          std::fenv_t before;
-          std::fegetenv(&before);
-          std::fesetround(mode);
-#if defined(__x86_64__)
-          _mm_setcsr(_mm_getcsr() | 0x8040);  // flush to zero, denormals are zero
-          const unsigned expected = _mm_getcsr();
-#endif
-          const bool ok = ropekv::Run(plan, problem.actual(), {.num_threads = threads}).ok();
-          const int mode_after = std::fegetround();
-#if defined(__x86_64__)
-          const unsigned found = _mm_getcsr();
-#endif
-          std::fesetenv(&before);
+          bool ok = false;
+          bool kept = false;
+          {
+            const HostileEnvironment environment(mode);
+            // 0: the reference.
+            ok = threads == 0
+                     ? RunReference(plan, problem.actual()).ok()
+                     : ropekv::Run(plan, problem.actual(), {.num_threads = threads}).ok();
+            kept = environment.IsAsItWas();
+          }
           ASSERT_TRUE(ok);
-          EXPECT_EQ(mode_after, mode);
-#if defined(__x86_64__)
-          EXPECT_EQ(found, expected);
-#endif
+          EXPECT_TRUE(kept) << threads;
           EXPECT_EQ(problem.Compare(), "") << variant.name << " " << Name(flavour);
         }
       }
     }
   }
+}
+
+int ThreadsOfThisProcess() {
+  int count = 0;
+  for ([[maybe_unused]] const auto& task :
+       std::filesystem::directory_iterator("/proc/self/task")) {
+    ++count;
+  }
+  return count;
+}
+
+// A call for one token stays in the caller's thread; a large one has more, where there are more.
+TEST(Threads, SmallCallsWakeNobody) {
+  const int before = ThreadsOfThisProcess();
+  Problem small(SimpleSpec(CacheLayout::kPaged), Flavour::kPlain, 1);
+  const Plan plan = MakePlan(small.spec()).value();
+  EXPECT_EQ(RunAndCompare(small, plan, {}), "");
+  EXPECT_EQ(ThreadsOfThisProcess(), before);
+
+  if (before > 1 || std::thread::hardware_concurrency() == 1) return;
+  Problem large = SampleProblem(AllVariants()[0], Flavour::kPlain, 5, 4000);
+  const Plan large_plan = MakePlan(large.spec()).value();
+  EXPECT_EQ(RunAndCompare(large, large_plan, {.num_threads = 2}), "");
+  EXPECT_GT(ThreadsOfThisProcess(), before);
 }
 
 TEST(Memory, RunAllocatesNothing) {

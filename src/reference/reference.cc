@@ -41,6 +41,21 @@ void WriteFloat(const TensorSpec& tensor, void* data, int64_t element, float val
   std::memcpy(static_cast<char*>(data) + element * 2, &bits, 2);
 }
 
+// The arithmetic of the contract while alive, then the caller's again, also after a bad_alloc.
+class DefaultEnvironment {
+ public:
+  DefaultEnvironment() {
+    std::fegetenv(&saved_);
+    std::fesetenv(FE_DFL_ENV);
+  }
+  ~DefaultEnvironment() { std::fesetenv(&saved_); }
+  DefaultEnvironment(const DefaultEnvironment&) = delete;
+  DefaultEnvironment& operator=(const DefaultEnvironment&) = delete;
+
+ private:
+  std::fenv_t saved_;
+};
+
 class Operator {
  public:
   Operator(const Spec& spec, const Args& args)
@@ -194,12 +209,9 @@ class Operator {
 }  // namespace
 
 void Compute(const Spec& spec, const Args& args, int64_t begin, int64_t end) {
-  std::fenv_t saved;
-  std::fegetenv(&saved);
-  std::fesetenv(FE_DFL_ENV);
+  const DefaultEnvironment environment;
   Operator op(spec, args);
   for (int64_t token = begin; token < end; ++token) op.Token(token);
-  std::fesetenv(&saved);
 }
 
 }  // namespace ropekv::reference

@@ -14,33 +14,41 @@
 namespace ropekv::internal {
 
 // While alive: round to nearest even, subnormals kept, no traps. Restores what it found, status
-// flags included. The register alone, because fegetenv and fesetenv also save the x87 state and
+// flags included. The registers alone, because fegetenv and fesetenv also save the x87 state and
 // take longer than a small token.
 class DefaultFpEnvironment {
  public:
-  DefaultFpEnvironment() : saved_(Read()) { Write(kDefault); }
+  DefaultFpEnvironment() : saved_(Read()) { Write(State()); }
   ~DefaultFpEnvironment() { Write(saved_); }
   DefaultFpEnvironment(const DefaultFpEnvironment&) = delete;
   DefaultFpEnvironment& operator=(const DefaultFpEnvironment&) = delete;
 
  private:
 #if defined(__x86_64__)
-  using Register = uint32_t;
-  static constexpr Register kDefault = 0x1F80;  // MXCSR after reset: all exceptions masked
-  static Register Read() { return _mm_getcsr(); }
-  static void Write(Register value) { _mm_setcsr(value); }
+  // MXCSR holds control and status flags. After reset all exceptions are masked.
+  struct State {
+    uint32_t mxcsr = 0x1F80;
+  };
+  static State Read() { return {_mm_getcsr()}; }
+  static void Write(State state) { _mm_setcsr(state.mxcsr); }
 #else
-  using Register = uint64_t;
-  static constexpr Register kDefault = 0;  // FPCR after reset
-  static Register Read() {
-    Register value;
-    asm volatile("mrs %0, fpcr" : "=r"(value));
-    return value;
+  struct State {
+    uint64_t control = 0;
+    uint64_t status = 0;
+  };
+  static State Read() {
+    State state;
+    asm volatile("mrs %0, fpcr" : "=r"(state.control));
+    asm volatile("mrs %0, fpsr" : "=r"(state.status));
+    return state;
   }
-  static void Write(Register value) { asm volatile("msr fpcr, %0" : : "r"(value) : "memory"); }
+  static void Write(State state) {
+    asm volatile("msr fpcr, %0" : : "r"(state.control) : "memory");
+    asm volatile("msr fpsr, %0" : : "r"(state.status) : "memory");
+  }
 #endif
 
-  Register saved_;
+  State saved_;
 };
 
 }  // namespace ropekv::internal
