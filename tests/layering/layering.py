@@ -32,7 +32,6 @@ ALLOWED = {
 }
 # What single files may see besides.
 ALSO_ALLOWED = {
-    "src/plan/plan.cc": [r"unistd\.h"],  # the size of the last-level cache
     "src/reference/run_reference.cc": [r"run/check_args\.h"],
     "src/run/fp_env.h": [r"xmmintrin\.h"],  # MXCSR, not vectors
 }
