@@ -138,10 +138,17 @@ TEST(Numbers, Rotation) {
 }
 
 TEST(Numbers, RotationIsNotFused) {
-  // (1 + 2^-14) * (1 + 2^-10) rounds to 1 + 2^-10 + 2^-14, which the second product equals; an FMA
-  // would keep the 2^-24 between them.
-  Everywhere({.lo = 1 + 0x1p-14f, .hi = 1 + 0x1p-10f + 0x1p-14f, .cos_lo = 1 + 0x1p-10f, .sin_lo = 1},
-             [](const Token::Output& out) { EXPECT_EQ(out.q_lo, 0x0000); });
+  // (1 + 2^-14) * (1 + 2^-10) rounds to 1 + 2^-10 + 2^-14, and the other product is just that; an FMA
+  // would keep the 2^-24 between them. Each of the four products in turn.
+  const float factor = 1 + 0x1p-14f;
+  const float angle = 1 + 0x1p-10f;
+  const float rounded = 1 + 0x1p-10f + 0x1p-14f;
+  const auto lo_is_zero = [](const Token::Output& out) { EXPECT_EQ(out.q_lo, 0x0000); };
+  const auto hi_is_zero = [](const Token::Output& out) { EXPECT_EQ(out.q_hi, 0x0000); };
+  Everywhere({.lo = factor, .hi = rounded, .cos_lo = angle, .sin_lo = 1}, lo_is_zero);
+  Everywhere({.lo = rounded, .hi = factor, .cos_lo = 1, .sin_lo = angle}, lo_is_zero);
+  Everywhere({.lo = rounded, .hi = factor, .cos_hi = angle, .sin_hi = -1}, hi_is_zero);
+  Everywhere({.lo = factor, .hi = rounded, .cos_hi = -1, .sin_hi = angle}, hi_is_zero);
 }
 
 TEST(Numbers, DequantiseOrder) {

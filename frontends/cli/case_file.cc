@@ -120,7 +120,7 @@ std::span<std::byte> BytesOf(const Buffer& buffer) {
 
 template <class Belongs>
 void WriteTensors(const std::string& path, const Case& written, Belongs belongs,
-                  const Metadata& metadata) {
+                  const Metadata& metadata, const std::string& report) {
   std::vector<TensorView> tensors;
   for (const TensorField& field : kTensorFields) {
     const TensorSpec& tensor = written.spec.*field.spec;
@@ -130,7 +130,7 @@ void WriteTensors(const std::string& path, const Case& written, Belongs belongs,
                        .shape = std::span(tensor.shape).first(tensor.rank),
                        .bytes = BytesOf(written[field.id])});
   }
-  WriteSafetensors(path, std::move(tensors), metadata);
+  WriteSafetensors(path, std::move(tensors), metadata, report);
 }
 
 }  // namespace
@@ -154,7 +154,7 @@ Case CaseFile::Load() const {
   return loaded;
 }
 
-void WriteCase(const std::string& path, const Case& written) {
+void WriteCase(const std::string& path, const Case& written, const std::string& report) {
   const Spec& spec = written.spec;
   const Metadata metadata = {
       {"size_splits", fmt::format("{}", fmt::join(spec.size_splits, ","))},
@@ -164,11 +164,11 @@ void WriteCase(const std::string& path, const Case& written) {
       {"layout", "BSND"},
       {"numerics", std::string(WordFor(spec.numerics, kNumericsChoices))},
   };
-  WriteTensors(path, written, BelongsToCase, metadata);
+  WriteTensors(path, written, BelongsToCase, metadata, report);
 }
 
-void WriteResult(const std::string& path, const Case& written) {
-  WriteTensors(path, written, BelongsToResult, {});
+void WriteResult(const std::string& path, const Case& written, const std::string& report) {
+  WriteTensors(path, written, BelongsToResult, {}, report);
 }
 
 Buffers ReadResult(const std::string& path, const Spec& spec) {

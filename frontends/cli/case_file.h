@@ -29,10 +29,13 @@ class CaseFile {
   SafetensorsReader reader_;
 };
 
-void WriteCase(const std::string& path, const workload::Case& written);
+// `report` is WriteSafetensors's.
+void WriteCase(const std::string& path, const workload::Case& written,
+               const std::string& report = "");
 
 // The outputs of a case: q, k and v if kv_output, k_cache, v_cache.
-void WriteResult(const std::string& path, const workload::Case& written);
+void WriteResult(const std::string& path, const workload::Case& written,
+                 const std::string& report = "");
 
 // Reads a result that must have exactly the outputs of `spec`, of the same dtypes and shapes.
 workload::Buffers ReadResult(const std::string& path, const Spec& spec);

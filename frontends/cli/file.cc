@@ -126,4 +126,10 @@ void OutputFile::Commit() {
   temporary_.clear();
 }
 
+void FlushStdout() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    throw InputError("stdout", ErrnoText(errno));
+  }
+}
+
 }  // namespace ropekv::cli

@@ -47,6 +47,9 @@ class OutputFile {
   int descriptor_ = -1;
 };
 
+// Sends out what has been printed, or throws InputError.
+void FlushStdout();
+
 }  // namespace ropekv::cli
 
 #endif  // ROPEKV_FRONTENDS_CLI_FILE_H_

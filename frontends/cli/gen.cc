@@ -113,8 +113,8 @@ void GenCommand::Execute() const {
                                         slots));
   }
   ThrowIfError(MakePlan(spec).status());
-  WriteCase(output_path, workload::Generate(options));
-  fmt::print("{}: {}\nwrote {}\n", options.model.name, Describe(spec), output_path);
+  WriteCase(output_path, workload::Generate(options),
+            fmt::format("{}: {}\nwrote {}\n", options.model.name, Describe(spec), output_path));
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ void Execute() {
   PrintRow("targets built", TargetNames(BuiltTargets()));
   PrintRow("targets usable", TargetNames(UsableTargets()));
   PrintRow("target chosen",
-           fmt::format("{}{}", Name(chosen), forced == nullptr ? "" : "  (ROPEKV_TARGET)"));
+           fmt::format("{}{}", Name(chosen), forced == nullptr || *forced == '\0' ? "" : "  (ROPEKV_TARGET)"));
   PrintRow("threads", fmt::format("{}", std::thread::hardware_concurrency()));
   PrintRow("L1 data cache", SizeText(sysconf(_SC_LEVEL1_DCACHE_SIZE)));
   PrintRow("L2 cache", SizeText(sysconf(_SC_LEVEL2_CACHE_SIZE)));

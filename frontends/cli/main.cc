@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <new>
@@ -9,6 +8,7 @@
 
 #include "frontends/cli/commands.h"
 #include "frontends/cli/errors.h"
+#include "frontends/cli/file.h"
 #include "ropekv/ropekv.h"
 
 namespace ropekv::cli {
@@ -52,10 +52,21 @@ std::string UsageMessage(const CLI::App& app, const CLI::ParseError& error) {
   return what;
 }
 
-// One line, whatever is in a path or an argument.
+// One line, whatever is in a path or an argument. Not by fmt::print, which throws when stderr takes
+// no more.
 ExitCode Refuse(const std::string& message) {
-  fmt::print(stderr, "ropekv: {}\n", Escape(message));
+  std::fputs(fmt::format("ropekv: {}\n", Escape(message)).c_str(), stderr);
   return kBadInput;
+}
+
+// The first empty argument or empty value of an option; 0 if there is none. An unset variable in a
+// script must not read as an option that was not given.
+int FindEmptyArgument(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument.empty() || (argument.starts_with("--") && argument.ends_with('='))) return i;
+  }
+  return 0;
 }
 
 ExitCode ParseAndExecute(int argc, char** argv) {
@@ -72,6 +83,9 @@ ExitCode ParseAndExecute(int argc, char** argv) {
   AddGen(app);
   AddInfo(app);
   AddBench(app);
+  if (const int empty = FindEmptyArgument(argc, argv); empty > 0) {
+    return Refuse(fmt::format("argument {}: is empty; see `ropekv --help`", empty));
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help_or_version) {
@@ -87,9 +101,7 @@ int Main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);
   try {
     const ExitCode exit_code = ParseAndExecute(argc, argv);
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-      return Refuse("stdout: " + ErrnoText(errno));
-    }
+    FlushStdout();
     return exit_code;
   } catch (const InputError& error) {
     return Refuse(error.what());

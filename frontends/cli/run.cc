@@ -41,8 +41,9 @@ void RunCommand::Execute() const {
   const Plan plan = ValueOrThrow(MakePlan(file.spec));
   const workload::Case loaded = file.Load();
   ThrowIfError(Run(plan, loaded.args(), execution.run_options()));
-  WriteResult(output_path, loaded);
-  fmt::print("{}\nran on {}, wrote {}\n", Describe(plan.spec()), Name(plan.target()), output_path);
+  WriteResult(output_path, loaded,
+              fmt::format("{}\nran on {}, wrote {}\n", Describe(plan.spec()), Name(plan.target()),
+                          output_path));
 }
 
 }  // namespace

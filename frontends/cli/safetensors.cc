@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -81,7 +82,7 @@ void SafetensorsReader::Read(const StoredTensor& tensor, std::span<std::byte> by
 }
 
 void WriteSafetensors(const std::string& path, std::vector<TensorView> tensors,
-                      const Metadata& metadata) {
+                      const Metadata& metadata, const std::string& report) {
   // The widest elements first: every tensor is aligned to its element.
   std::stable_sort(tensors.begin(), tensors.end(), [](const TensorView& a, const TensorView& b) {
     return ElementBytes(a.dtype) > ElementBytes(b.dtype);
@@ -104,6 +105,8 @@ void WriteSafetensors(const std::string& path, std::vector<TensorView> tensors,
   file.Write(std::as_bytes(std::span(&length, 1)));
   file.Write(std::as_bytes(std::span(text)));
   for (const TensorView& tensor : tensors) file.Write(tensor.bytes);
+  std::fputs(report.c_str(), stdout);
+  FlushStdout();
   file.Commit();
 }
 

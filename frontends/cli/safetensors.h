@@ -63,9 +63,10 @@ struct TensorView {
   std::span<const std::byte> bytes;
 };
 
-// Writes the file whole or not at all. Throws InputError naming the path.
+// Writes the file whole or not at all. Throws InputError naming the path. `report` goes to stdout
+// just before the file appears: if nobody can hear it, that is an error, and there is no file.
 void WriteSafetensors(const std::string& path, std::vector<TensorView> tensors,
-                      const Metadata& metadata);
+                      const Metadata& metadata, const std::string& report = "");
 
 }  // namespace ropekv::cli
 

@@ -64,6 +64,20 @@ TEST_F(RefusalTest, Usage) {
   Refusal("gen" + to_out_, "--model");
 }
 
+TEST_F(RefusalTest, EmptyArguments) {
+  Refusal("verify " + path_ + " --expect ''", "argument 4");
+  Refusal("verify " + path_ + " --expect=", "argument 3");
+  Refusal("run '' " + to_out_, "argument 2");
+  Refusal("run " + path_ + " -o ''", "argument 4");
+  Refusal("run " + path_ + to_out_ + " --numerics ''", "argument 6");
+}
+
+TEST_F(RefusalTest, Bench) {
+  Refusal("bench --tokens x", "--tokens");
+  Refusal("bench --tokens 0", "--tokens");
+  EXPECT_THAT(Refusal("bench --model llama-9", "--model"), HasSubstr("llama-9"));
+}
+
 TEST_F(RefusalTest, Targets) {
   EXPECT_THAT(Refusal("run " + path_ + to_out_ + " --target mmx", "--target"), HasSubstr("scalar"));
 #ifdef __x86_64__
@@ -152,10 +166,21 @@ TEST_F(RefusalTest, AFullDiskLeavesNothing) {
   EXPECT_EQ(ReadWhole(out_), "old");
 }
 
-TEST(Stdout, IsNotLostSilently) {
-  const Outcome outcome = Ropekv("info", "", "/dev/full");
-  EXPECT_EQ(outcome.exit_code, 2);
-  EXPECT_EQ(outcome.err, "ropekv: stdout: No space left on device\n");
+TEST_F(RefusalTest, AReportThatNobodyHears) {
+  const std::string message = "ropekv: stdout: No space left on device\n";
+  const std::set<std::string> files = scratch_.Files();
+  for (const std::string& arguments :
+       {std::string("info"), std::string("--help"), "verify " + path_, "run " + path_ + to_out_,
+        "gen --model llama-3-8b" + to_out_}) {
+    const Outcome outcome = Ropekv(arguments, "", "/dev/full");
+    EXPECT_EQ(outcome.exit_code, 2) << arguments;
+    EXPECT_EQ(outcome.err, message) << arguments;
+    EXPECT_EQ(scratch_.Files(), files) << arguments;
+  }
+  // Nor is it a crash when the reason is not heard.
+  const std::string silenced = "'" ROPEKV_BINARY "' run absent" + to_out_ + " 2>/dev/full";
+  const int status = std::system(silenced.c_str());
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 2) << status;
 }
 
 }  // namespace

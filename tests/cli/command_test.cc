@@ -27,7 +27,8 @@ void Succeeds(const std::string& arguments) {
 
 TEST(Help, HasExamplesEverywhere) {
   for (const char* arguments :
-       {"--help", "run --help", "verify --help", "gen --help", "info --help", "run -h"}) {
+       {"--help", "run --help", "verify --help", "gen --help", "info --help", "bench --help",
+        "run -h"}) {
     const Outcome help = Ropekv(arguments);
     EXPECT_EQ(help.exit_code, 0) << arguments;
     EXPECT_EQ(help.err, "") << arguments;
@@ -72,6 +73,15 @@ TEST(Info, SaysWhatRuns) {
   EXPECT_THAT(Ropekv("info", "ROPEKV_TARGET=scalar").out,
               HasSubstr("target chosen   scalar  (ROPEKV_TARGET)"));
   EXPECT_THAT(Ropekv("--version").out, HasSubstr(Version()));
+}
+
+TEST(Bench, ReportsAsJson) {
+  const Outcome bench = Ropekv("bench --model llama-3-70b-tp8 --tokens 1,3 --json");
+  EXPECT_EQ(bench.exit_code, 0);
+  EXPECT_EQ(bench.err, "");  // no progress off a terminal
+  const json report = json::parse(bench.out);
+  EXPECT_THAT(report.dump(), HasSubstr("Llama-3-70B-TP8"));
+  EXPECT_THAT(Ropekv("bench --model llama-3-70b-tp8 --tokens 2").out, HasSubstr("copy"));
 }
 
 TEST(RunAndVerify, AgreeOnEveryKindOfCase) {
