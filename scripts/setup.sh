@@ -41,9 +41,11 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 apt() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get --quiet --quiet --yes \
-    -o DPkg::Lock::Timeout=120 "$@" </dev/null >"$log" 2>&1
+    -o DPkg::Lock::Timeout=120 "$@" </dev/null >>"$log" 2>&1
 }
-if ! apt update || ! apt install --no-install-recommends "${missing[@]}"; then
+# A failed update may concern a source that is not needed.
+apt update || true
+if ! apt install --no-install-recommends "${missing[@]}"; then
   cat "$log" >&2
   fail "apt-get could not install: ${missing[*]}"
 fi
