@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include <numeric>
+#include <algorithm>
 #include <vector>
 
 #include "support/rng.h"
@@ -60,6 +60,25 @@ INSTANTIATE_TEST_SUITE_P(
                       std::tuple(100, 100), std::tuple(4096, 1 << 20), std::tuple(8192, INT32_MAX),
                       std::tuple(8193, 8193), std::tuple(65536, 1 << 20),
                       std::tuple(20000, INT32_MAX)));
+
+// More tokens than the hash set takes: a range of one slot, and one that ends where a window of the
+// bitmap begins.
+TEST(Slots, NarrowRanges) {
+  constexpr int64_t kTokens = 9000;
+  std::vector<int32_t> slots(kTokens, 5);
+  EXPECT_EQ(CheckSlotsDistinct({slots.data(), 1}, 0, kTokens).message(),
+            "indices: has slot 5 for both token 0 and token 1; slots must be distinct");
+  std::fill(slots.begin(), slots.end(), -1);
+  EXPECT_TRUE(CheckSlotsDistinct({slots.data(), 1}, 0, kTokens).ok());
+  slots[4000] = 7;
+  EXPECT_TRUE(CheckSlotsDistinct({slots.data(), 1}, 0, kTokens).ok());
+  constexpr int32_t kWindow = 8 << 16;  // bits in the 64 KiB of scratch
+  for (const int32_t windows : {1, 2, 4094}) {
+    slots[3] = slots[8999] = 7 + windows * kWindow;
+    EXPECT_FALSE(CheckSlotsDistinct({slots.data(), 1}, 0, kTokens).ok()) << windows;
+    EXPECT_TRUE(CheckSlotsDistinct({slots.data(), 1}, 4, kTokens).ok()) << windows;
+  }
+}
 
 TEST(Slots, Strided) {
   const int32_t slots[] = {4, 9, 5, 9, 6, 9, 5};

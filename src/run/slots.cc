@@ -32,6 +32,14 @@ constexpr size_t kScratchBytes = size_t{1} << 16;
 // plus one, so that zero means empty.
 constexpr int64_t kMaxHashed = kScratchBytes / sizeof(uint32_t) / 2;
 
+// Spreads slots that lie at regular distances, as those of a batch may, over the upper bits. One
+// multiplication alone makes them cluster at some distances: at Fibonacci numbers for this factor.
+uint32_t Mix(uint32_t key) {
+  key *= 0x9E3779B9u;
+  key ^= key >> 15;
+  return key * 0x85EBCA77u;
+}
+
 Status CheckByHash(IndexView slots, int64_t begin, int64_t end) {
   alignas(64) uint32_t table[kScratchBytes / sizeof(uint32_t)];
   const auto bits = static_cast<int>(std::bit_width(static_cast<uint64_t>(end - begin - 1))) + 1;
@@ -40,8 +48,7 @@ Status CheckByHash(IndexView slots, int64_t begin, int64_t end) {
   for (int64_t i = begin; i < end; ++i) {
     if (slots[i] < 0) continue;
     const uint32_t key = static_cast<uint32_t>(slots[i]) + 1;
-    // Fibonacci hashing: neighbouring slots, the usual case, spread over the table.
-    uint32_t at = (key * 2654435769u) >> (32 - bits);
+    uint32_t at = Mix(key) >> (32 - bits);
     for (; table[at] != 0; at = (at + 1) & mask) {
       if (table[at] == key) return Duplicate(slots, begin, i);
     }
