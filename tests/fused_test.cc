@@ -5,6 +5,7 @@
 #include "plan/plan.h"
 #include "support/problem.h"
 #include "support/sampler.h"
+#include "support/simple_case.h"
 
 namespace ropekv::testing {
 namespace {
@@ -51,6 +52,40 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& param) {
       return std::string(std::get<0>(param.param).name) + "_" + Name(std::get<1>(param.param));
     });
+
+// One dimension of one tensor at a time has another stride, everything else being row-major: who
+// forgets that tensor when choosing a kernel or a way to walk the tokens is found out.
+TEST(FusedStrides, EachDimensionOfEachTensorAlone) {
+  int cases = 0;
+  for (const CacheLayout layout : {CacheLayout::kContiguous, CacheLayout::kPaged}) {
+    for (const TensorField& field : kTensorFields) {
+      const TensorSpec dense = SimpleSpec(layout).*field.spec;
+      for (int dim = 0; dim < dense.rank; ++dim) {
+        for (const int64_t factor : {3, -1, 0}) {
+          // Outputs need distinct elements; so do slots.
+          if (factor < 1 && (field.output || field.id == TensorId::kIndices)) continue;
+          Spec spec = SimpleSpec(layout);
+          TensorSpec& tensor = spec.*field.spec;
+          tensor.stride[dim] *= factor;
+          for (int outer = 0; factor > 1 && outer < dim; ++outer) tensor.stride[outer] *= factor;
+          for (const Target target : UsableTargets()) {
+            spec.target = target;
+            SCOPED_TRACE(::testing::Message() << field.name << " dimension " << dim << " times "
+                                              << factor << " on " << Name(target));
+            const Result<Plan> plan = MakePlan(spec);
+            ASSERT_TRUE(plan.ok()) << plan.status().message();
+            Problem problem(spec, Flavour::kPlain, 1);
+            Coverage coverage;
+            ASSERT_EQ(RunAndCompare(problem, *plan, {}, &coverage), "");
+            ASSERT_GT(coverage.changed_bytes, 0);
+            ++cases;
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(cases, 200);
+}
 
 // Thousands of tokens, several threads, real head shapes.
 TEST(FusedLarge, EqualsReference) {

@@ -125,6 +125,16 @@ TEST(Numbers, Quantise) {
   }
 }
 
+// A conversion to an integer without a clamp before it goes wrong at some sizes only.
+TEST(Numbers, SaturatesAtEverySize) {
+  for (int exponent = 7; exponent <= 127; ++exponent) {
+    const float value = std::ldexp(1.25f, exponent);
+    SCOPED_TRACE(value);
+    Everywhere({.lo = value}, [](const Token::Output& out) { EXPECT_EQ(out.v_level, 127); });
+    Everywhere({.lo = -value}, [](const Token::Output& out) { EXPECT_EQ(out.v_level, -128); });
+  }
+}
+
 TEST(Numbers, Rotation) {
   // The halves of cos and sin are independent: 3*0.5 - 4*2 and 4*0.25 + 3*1.
   Everywhere({.lo = 3, .hi = 4, .cos_lo = 0.5, .cos_hi = 0.25, .sin_lo = 2, .sin_hi = 1},
@@ -198,6 +208,13 @@ TEST(Numbers, Ascend) {
     EXPECT_EQ(out.k_lo, 0);
     EXPECT_EQ(out.v_level, 1);
   });
+
+  // Before, and not only after, the product: 1 + 2^-11 is a tie that goes down to 1, but 1.5 times it
+  // is nearer to 1.5 + 2^-10.
+  Token early = {.lo = 1 + 0x1p-11f, .cos_lo = 1.5f};
+  Everywhere(early, [](const Token::Output& out) { EXPECT_EQ(out.q_lo, 0x3E01); });
+  early.numerics = Numerics::kAscend;
+  Everywhere(early, [](const Token::Output& out) { EXPECT_EQ(out.q_lo, 0x3E00); });
 
   // Each product is rounded, and overflows, on its own: 60000 * 2 - 60000 * 1.5.
   Token overflow = {.x_dtype = DType::kF16, .lo = 60000, .hi = 60000, .cos_lo = 2, .sin_lo = 1.5};
