@@ -17,8 +17,8 @@ namespace {
 
 constexpr int64_t kHeads = 4, kDim = 64, kChannels = kHeads * kDim;
 
-// k and v of all tokens: value (token, channel) is numerator * unit(channel), and the scale such that
-// nearly all quotients are nearly odd numbers of halves.
+// k and v of all tokens: value (token, channel) is numerator * unit(channel), and the scale is such
+// that nearly all quotients are nearly odd numbers of halves.
 struct Halves {
   DType x_dtype = DType::kI32;
   int64_t tokens = 0;
@@ -48,7 +48,7 @@ Halves MakeHalves(Rng& rng, DType x_dtype, int64_t tokens, bool offsets) {
     const int exponent = static_cast<int>(
         x_dtype == DType::kF16 ? rng.Int(-12, 4) : rng.Int(quantised ? -140 : -126, 80));
     // i32: the unit is the weight_scale, and a level has many units.
-    // 16-bit: a value is the unit itself, or twice that; the scale makes it an odd number of halves.
+    // 16-bit: a value is the unit, or twice that, and the scale makes it an odd number of halves.
     const int64_t parts = quantised ? 1 << 23 : x_dtype == DType::kF16 ? 1 << 10 : 1 << 7;
     const auto significand = static_cast<float>(rng.Int(parts, 2 * parts - 1));
     halves.unit.push_back(std::ldexp(significand / static_cast<float>(parts), exponent));

@@ -20,8 +20,8 @@ namespace {
 std::atomic<int64_t> allocations{0};
 }  // namespace
 
-// Counts what the library allocates: its calls to operator new end up here. Not inlined: g++ 12 would
-// see free() where it expects the partner of a new elsewhere, and warn.
+// Counts what the library allocates: its calls to operator new end up here. Not inlined: g++ 12
+// would see free() where it expects the partner of a new elsewhere, and warn.
 [[gnu::noinline]] void* operator new(size_t size) {
   ++allocations;
   if (void* memory = std::malloc(size)) return memory;
