@@ -3,26 +3,46 @@
 
 #include <oneapi/tbb/parallel_for.h>
 
+#include <algorithm>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "bench/copy_floor.cc"
 #include "kernels/targets.h"
 // After targets.h, which chooses what it builds.
+#include "hwy/cache_control.h"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
-#ifndef ROPEKV_BENCH_COPY_PART_
-#define ROPEKV_BENCH_COPY_PART_
+#ifndef ROPEKV_BENCH_COPY_CALL_
+#define ROPEKV_BENCH_COPY_CALL_
 namespace ropekv::bench {
 
-// For each of `steps` vectors' worth of the widest-ratio output: `loads` vectors in, `wide_stores`
-// vectors to `wide`, one to `narrow` unless it is null.
-struct CopyPart {
-  const uint8_t* in;
-  int64_t bytes_in;
-  int64_t loads;
-  uint8_t* wide;
-  int64_t wide_stores;
-  uint8_t* narrow;
+// A call as addresses of bytes. Absent tensors are null.
+struct CopyCall {
+  const uint8_t* x;
+  const uint8_t* cos;
+  const uint8_t* sin;
+  const int32_t* indices;
+  const volatile uint32_t* activation_scale;  // volatile: read, though nobody needs it
+  uint8_t* q;
+  uint8_t* k;
+  uint8_t* v;
+  uint8_t* k_cache;
+  uint8_t* v_cache;
+  int64_t element;  // bytes in one of x
+  int64_t q_size;   // elements of a token
+  int64_t kv_size;
+  int64_t head_dim;
+  bool paged;
+  int64_t seq;            // contiguous: tokens of a sequence
+  int64_t cache_entries;  // contiguous: of a sequence
+
+  // A token's row in the caches, in bytes; negative for padding.
+  int64_t CacheRow(int64_t token) const {
+    if (paged) return indices[token] * kv_size;
+    const int64_t batch = token / seq;
+    return (batch * cache_entries + indices[batch] + token % seq) * kv_size;
+  }
 };
 
 }  // namespace ropekv::bench
@@ -33,58 +53,107 @@ namespace ropekv::bench::HWY_NAMESPACE {
 namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
+using Bytes = hn::ScalableTag<uint8_t>;
+using OneByte = hn::CappedTag<uint8_t, 1>;
 
-template <Stores kStores, int kLoads, int kWideStores>
-void Copy(const CopyPart& part) {
-  const hn::ScalableTag<uint8_t> d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto store = [&](auto value, uint8_t* to) HWY_ATTR {
-    if constexpr (kStores == Stores::kStreaming) {
-      hn::Stream(value, d, to);
-    } else {
-      hn::StoreU(value, d, to);
-    }
-  };
-  const uint8_t* in = part.in;
-  uint8_t* wide = part.wide;
-  uint8_t* narrow = part.narrow;
-  auto kept = hn::Zero(d);
-  for (const uint8_t* end = in + part.bytes_in; in != end; in += kLoads * lanes) {
-    auto value = hn::LoadU(d, in);
-    for (int i = 1; i < kLoads; ++i) value = hn::Or(value, hn::LoadU(d, in + i * lanes));
-    for (int i = 0; i < kWideStores; ++i, wide += lanes) store(value, wide);
-    if (narrow) {
-      store(value, narrow);
-      narrow += lanes;
-    }
-    if (kWideStores == 0) kept = hn::Or(kept, value);
-  }
-  // Loads whose value nobody needs would be removed.
-  if (kWideStores == 0) {
-    alignas(64) static thread_local uint8_t sink[HWY_MAX_BYTES];
-    hn::Store(kept, d, sink);
+template <Stores kStores, class D>
+HWY_INLINE void StoreTo(uint8_t* to, hn::Vec<D> value) {
+  if constexpr (kStores == Stores::kStreaming) {
+    hn::Stream(value, D(), to);
+  } else {
+    hn::StoreU(value, D(), to);
   }
 }
 
-void CopyParts(const CopyPart* parts, int count, Stores stores) {
-  for (int i = 0; i < count; ++i) {
-    const CopyPart& part = parts[i];
-    const auto run = [&](auto loads, auto wide_stores) HWY_ATTR {
-      if (stores == Stores::kStreaming) {
-        Copy<Stores::kStreaming, loads(), wide_stores()>(part);
-      } else {
-        Copy<Stores::kOrdinary, loads(), wide_stores()>(part);
+// Reads kIn vectors, writes kWide vectors to `wide` and kNarrow to `narrow`. The value written
+// depends on all that was read: loads of which nothing depends would be removed.
+template <Stores kStores, int kIn, int kWide, int kNarrow, class D>
+HWY_INLINE hn::Vec<D> Step(const uint8_t* in, uint8_t* wide, uint8_t* narrow) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(D()));
+  auto value = hn::LoadU(D(), in);
+  for (int i = 1; i < kIn; ++i) value = hn::Or(value, hn::LoadU(D(), in + i * lanes));
+  for (int i = 0; i < kWide; ++i) StoreTo<kStores, D>(wide + i * lanes, value);
+  for (int i = 0; i < kNarrow; ++i) StoreTo<kStores, D>(narrow + i * lanes, value);
+  return value;
+}
+
+// kIn * size bytes in, kWide * size and kNarrow * size bytes out.
+template <Stores kStores, int kIn, int kWide, int kNarrow, class D = Bytes>
+HWY_INLINE void Move(int64_t size, const uint8_t* in, uint8_t* wide, uint8_t* narrow) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(D()));
+  if (size < lanes) {
+    if constexpr (!std::is_same_v<D, OneByte>) {
+      Move<Stores::kOrdinary, kIn, kWide, kNarrow, OneByte>(size, in, wide, narrow);
+    }
+    return;
+  }
+  auto last = hn::Zero(D());
+  const auto step_at = [&](auto stores, int64_t at) HWY_ATTR {
+    const auto value = Step<decltype(stores)::value, kIn, kWide, kNarrow, D>(
+        in + kIn * at, wide + kWide * at, narrow + kNarrow * at);
+    if (kWide + kNarrow == 0) last = hn::Or(last, value);
+  };
+  int64_t at = 0;
+  for (; at + lanes <= size; at += lanes) {
+    step_at(std::integral_constant<Stores, kStores>(), at);
+  }
+  // A rest shorter than a vector: the last vector again, pulled back.
+  if (at < size) step_at(std::integral_constant<Stores, Stores::kOrdinary>(), size - lanes);
+  if (kWide + kNarrow == 0) {
+    alignas(64) static thread_local uint8_t sink[HWY_MAX_BYTES];
+    hn::StoreU(last, D(), sink);
+  }
+}
+
+template <Stores kStores, int kElement, bool kKvOutput>
+void CopyTokens(const CopyCall& call, int64_t begin, int64_t end) {
+  const int64_t q_size = call.q_size;
+  const int64_t kv_size = call.kv_size;
+  const int64_t angle_bytes = call.head_dim * 2;
+  constexpr int kWide = kKvOutput ? 2 : 0;
+  for (int64_t t = begin; t < end; ++t) {
+    const uint8_t* x = call.x + t * (q_size + 2 * kv_size) * kElement;
+    const int64_t row = call.CacheRow(t);
+    if (call.activation_scale) static_cast<void>(call.activation_scale[t]);
+    Move<kStores, 1, 0, 0>(angle_bytes, call.cos + t * angle_bytes, nullptr, nullptr);
+    Move<kStores, 1, 0, 0>(angle_bytes, call.sin + t * angle_bytes, nullptr, nullptr);
+    Move<kStores, kElement / 2, 1, 0>(q_size * 2, x, call.q + t * q_size * 2, nullptr);
+    const auto copy_kv = [&](const uint8_t* in, uint8_t* out, uint8_t* cache) HWY_ATTR {
+      if (kKvOutput) out += t * kv_size * 2;
+      if (row >= 0) {
+        Move<kStores, kElement, kWide, 1>(kv_size, in, out, cache + row);
+      } else if (kKvOutput) {
+        Move<kStores, kElement, kWide, 0>(kv_size, in, out, nullptr);
       }
     };
-    using std::integral_constant;
-    const auto with_loads = [&](auto wide_stores) HWY_ATTR {
-      if (part.loads == 1) run(integral_constant<int, 1>(), wide_stores);
-      if (part.loads == 2) run(integral_constant<int, 2>(), wide_stores);
-      if (part.loads == 4) run(integral_constant<int, 4>(), wide_stores);
-    };
-    if (part.wide_stores == 0) with_loads(integral_constant<int, 0>());
-    if (part.wide_stores == 1) with_loads(integral_constant<int, 1>());
-    if (part.wide_stores == 2) with_loads(integral_constant<int, 2>());
+    copy_kv(x + q_size * kElement, call.k, call.k_cache);
+    copy_kv(x + (q_size + kv_size) * kElement, call.v, call.v_cache);
+  }
+  if (kStores == Stores::kStreaming) hwy::FlushStream();
+}
+
+template <Stores kStores>
+void CopyWith(const CopyCall& call, int64_t begin, int64_t end) {
+  const auto copy = call.element == 4 ? (call.k ? CopyTokens<kStores, 4, true>
+                                                : CopyTokens<kStores, 4, false>)
+                                      : (call.k ? CopyTokens<kStores, 2, true>
+                                                : CopyTokens<kStores, 2, false>);
+  copy(call, begin, end);
+}
+
+// Whether every vector written is aligned.
+bool RowsAreAligned(const CopyCall& call) {
+  const auto address = [](const void* data) { return reinterpret_cast<intptr_t>(data); };
+  const int64_t all = address(call.q) | address(call.k) | address(call.v) | address(call.k_cache) |
+                      address(call.v_cache) | call.q_size * 2 | call.kv_size;
+  return all % static_cast<int64_t>(hn::Lanes(Bytes())) == 0;
+}
+
+void Copy(const CopyCall& call, Stores stores, int64_t begin, int64_t end) {
+  if (stores == Stores::kStreaming && RowsAreAligned(call)) {
+    CopyWith<Stores::kStreaming>(call, begin, end);
+  } else {
+    CopyWith<Stores::kOrdinary>(call, begin, end);
   }
 }
 
@@ -96,80 +165,63 @@ HWY_AFTER_NAMESPACE();
 namespace ropekv::bench {
 namespace {
 
-HWY_EXPORT(CopyParts);
+HWY_EXPORT(Copy);
 
-class Floor {
- public:
-  Floor(const Plan& plan, const Args& args, Stores stores)
-      : spec_(plan.spec()), args_(args), stores_(stores) {}
-
-  void Run(int64_t begin, int64_t end) const {
-    const int64_t element = ElementBytes(spec_.x.dtype);
-    const auto [q_size, kv_size, unused] = spec_.size_splits;
-    const int64_t head_dim = spec_.k_cache.shape[3];
-    for (int64_t t = begin; t < end; ++t) {
-      const uint8_t* x = In(args_.x) + t * (q_size + 2 * kv_size) * element;
-      const int64_t row = CacheRow(t) * kv_size;
-      const CopyPart parts[] = {
-          {In(args_.cos) + t * head_dim * 2, head_dim * 2, 1, nullptr, 0, nullptr},
-          {In(args_.sin) + t * head_dim * 2, head_dim * 2, 1, nullptr, 0, nullptr},
-          {x, q_size * element, element / 2, Out(args_.q) + t * q_size * 2, 1, nullptr},
-          KvPart(x + q_size * element, t, args_.k, args_.k_cache, row),
-          KvPart(x + (q_size + kv_size) * element, t, args_.v, args_.v_cache, row),
-      };
-      HWY_DYNAMIC_DISPATCH(CopyParts)(parts, static_cast<int>(std::size(parts)), stores_);
-    }
-  }
-
- private:
-  static const uint8_t* In(const void* data) { return static_cast<const uint8_t*>(data); }
-  static uint8_t* Out(void* data) { return static_cast<uint8_t*>(data); }
-
-  CopyPart KvPart(const uint8_t* in, int64_t token, void* out, void* cache, int64_t row) const {
-    const int64_t element = ElementBytes(spec_.x.dtype);
-    const int64_t kv_size = spec_.size_splits[1];
-    return {in,
-            kv_size * element,
-            element,
-            spec_.kv_output ? Out(out) + token * kv_size * 2 : nullptr,
-            spec_.kv_output ? 2 : 0,
-            row < 0 ? nullptr : Out(cache) + row};
-  }
-
-  int64_t CacheRow(int64_t token) const {
-    const auto* indices = static_cast<const int32_t*>(args_.indices);
-    if (spec_.cache_layout == CacheLayout::kPaged) return indices[token];
-    const int64_t seq = spec_.x.rank == 3 ? spec_.x.shape[1] : 1;
-    const int64_t batch = token / seq;
-    return batch * spec_.k_cache.shape[1] + indices[batch] + token % seq;
-  }
-
-  const Spec& spec_;
-  const Args& args_;
-  const Stores stores_;
-};
+CopyCall CallOf(const Spec& spec, const Args& args) {
+  const auto in = [](const void* data) { return static_cast<const uint8_t*>(data); };
+  const auto out = [](void* data) { return static_cast<uint8_t*>(data); };
+  const bool has_activation_scale = spec.x.dtype == DType::kI32 && spec.activation_scale.present();
+  return {
+      .x = in(args.x),
+      .cos = in(args.cos),
+      .sin = in(args.sin),
+      .indices = static_cast<const int32_t*>(args.indices),
+      .activation_scale =
+          has_activation_scale ? static_cast<const volatile uint32_t*>(args.activation_scale) : nullptr,
+      .q = out(args.q),
+      .k = spec.kv_output ? out(args.k) : nullptr,
+      .v = spec.kv_output ? out(args.v) : nullptr,
+      .k_cache = out(args.k_cache),
+      .v_cache = out(args.v_cache),
+      .element = ElementBytes(spec.x.dtype),
+      .q_size = spec.size_splits[0],
+      .kv_size = spec.size_splits[1],
+      .head_dim = spec.k_cache.shape[3],
+      .paged = spec.cache_layout == CacheLayout::kPaged,
+      .seq = spec.x.rank == 3 ? spec.x.shape[1] : 1,
+      .cache_entries = spec.k_cache.shape[1],
+  };
+}
 
 }  // namespace
 
 void CopyFloor(const Plan& plan, const Args& args, Stores stores, int num_threads) {
-  const Floor floor(plan, args, stores);
+  const CopyCall call = CallOf(plan.spec(), args);
   const int64_t tokens = plan.num_tokens();
-  if (num_threads == 1) return floor.Run(0, tokens);
+  const auto copy = HWY_DYNAMIC_DISPATCH(Copy);
+  const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(num_threads, tokens));
+  if (parts == 1) return copy(call, stores, 0, tokens);
   oneapi::tbb::parallel_for(
-      0, num_threads,
+      int64_t{0}, parts,
       [&](int64_t part) {
-        floor.Run(tokens * part / num_threads, tokens * (part + 1) / num_threads);
+        copy(call, stores, tokens * part / parts, tokens * (part + 1) / parts);
       },
       oneapi::tbb::simple_partitioner());
 }
 
-int64_t BytesMoved(const Spec& spec) {
-  const auto [q_size, kv_size, unused] = spec.size_splits;
-  const int64_t tokens =
-      spec.x.rank == 3 ? spec.x.shape[0] * spec.x.shape[1] : spec.x.shape[0];
-  const int64_t element = ElementBytes(spec.x.dtype);
-  return tokens * ((q_size + 2 * kv_size) * element + 4 * spec.k_cache.shape[3] + 2 * q_size +
-                   2 * kv_size + (spec.kv_output ? 4 * kv_size : 0));
+int64_t BytesMoved(const Plan& plan, const Args& args) {
+  const CopyCall call = CallOf(plan.spec(), args);
+  const int64_t tokens = plan.num_tokens();
+  const int64_t kv_out = call.k ? 2 : 0;
+  int64_t bytes = call.paged ? 4 * tokens : 4 * plan.spec().indices.shape[0];
+  if (call.activation_scale) bytes += 4 * tokens;
+  bytes += tokens * (4 * call.head_dim + call.q_size * (call.element + 2));
+  for (int64_t t = 0; t < tokens; ++t) {
+    const bool cached = call.CacheRow(t) >= 0;
+    bytes += 2 * call.kv_size * (kv_out + cached);
+    if (cached || kv_out) bytes += 2 * call.kv_size * call.element;
+  }
+  return bytes;
 }
 
 }  // namespace ropekv::bench

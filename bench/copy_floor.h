@@ -9,15 +9,18 @@ namespace ropekv::bench {
 
 enum class Stores { kOrdinary, kStreaming };
 
-// Reads every byte of x, cos and sin, and writes every byte of q (k, v) and of the cache rows that
-// `indices` names, at the same addresses and in the same token order as Run would, in vectors of
-// the best target. What it writes is meaningless: the outputs of `args` are ruined. All tensors
-// row-major; rows of whole vectors. The plan's parameters (scales, offsets), which stay in the
-// caches, are not read.
+// Reads every byte of x, cos, sin, indices and activation_scale, and writes every byte of q (k, v)
+// and of the cache rows that `indices` names, at the same addresses and in the same token order as
+// Run, in the widest vectors of the machine whatever the plan's target. It touches nothing else:
+// like Run, it skips a padding token's share of x that nothing is made of. Parameters that all
+// tokens share (scales, offsets, bias) stay in the caches and are not read.
+//
+// What it writes is meaningless: the outputs of `args` are ruined. All tensors row-major. Streaming
+// stores are used only if all rows are aligned to the vectors, and end with a fence.
 void CopyFloor(const Plan& plan, const Args& args, Stores stores, int num_threads);
 
-// What one call moves between the processor and memory or caches, in bytes.
-int64_t BytesMoved(const Spec& spec);
+// What CopyFloor reads and writes, in bytes.
+int64_t BytesMoved(const Plan& plan, const Args& args);
 
 }  // namespace ropekv::bench
 

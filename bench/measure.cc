@@ -47,7 +47,8 @@ std::vector<Timing> MeasureInTurns(const std::vector<std::function<void()>>& fun
   std::vector<Timing> timings;
   for (std::vector<double>& sample : samples) {
     std::sort(sample.begin(), sample.end());
-    timings.push_back({sample[sample.size() / 2], sample.front(), sample.back()});
+    const double median = (sample[(sample.size() - 1) / 2] + sample[sample.size() / 2]) / 2;
+    timings.push_back({median, sample.front(), sample.back()});
   }
   return timings;
 }

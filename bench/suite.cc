@@ -1,42 +1,104 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/suite.h"
 
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <random>
 #include <stdexcept>
 
+#include "kernels/variants.h"
 #include "workload/generate.h"
 
 namespace ropekv::bench {
 namespace {
 
+constexpr Variant kVariants[] = {
+#define ROPEKV_BENCH_VARIANT(x, dtype, numerics) {DType::x, DType::dtype, Numerics::numerics},
+    ROPEKV_VARIANTS(ROPEKV_BENCH_VARIANT)
+#undef ROPEKV_BENCH_VARIANT
+};
+
+// Enough rows that no branch or cache could learn them.
+constexpr int64_t kRowsMadeUp = 256;
+
 workload::GenerateOptions OptionsOf(const Point& point) {
+  const bool contiguous = point.placement == Placement::kContiguous;
   return {.model = point.model,
           .batch = 1,
           .seq = point.tokens,
-          .x = point.x,
-          .dtype = point.dtype,
-          .cache = point.cache,
-          .bias = point.x == DType::kI32 ? DType::kF32 : DType::kNone,
+          .x = point.variant.x,
+          .dtype = point.variant.dtype,
+          .cache = contiguous ? CacheLayout::kContiguous : CacheLayout::kPaged,
+          .bias = point.variant.x == DType::kI32 ? DType::kF32 : DType::kNone,
           .kv_output = point.kv_output};
 }
 
-void Apply(const Point& point, Spec& spec) {
-  spec.numerics = point.numerics;
-  spec.target = point.target;
+void FillByRepeating(const workload::Buffer& pattern, workload::Buffer& buffer) {
+  for (int64_t at = 0; at < buffer.size(); at += pattern.size()) {
+    std::memcpy(buffer.data() + at, pattern.data(), std::min(pattern.size(), buffer.size() - at));
+  }
+}
+
+// A slot for each token: the first of a random order of whole blocks. A block of one token is a
+// slot.
+void PlaceInBlocks(int64_t block_size, int64_t slots, const workload::Buffer& indices) {
+  std::vector<int32_t> blocks(slots / block_size);
+  std::iota(blocks.begin(), blocks.end(), 0);
+  std::shuffle(blocks.begin(), blocks.end(), std::mt19937_64());
+  const int64_t tokens = indices.size() / static_cast<int64_t>(sizeof(int32_t));
+  for (int64_t t = 0; t < tokens; ++t) {
+    indices.as<int32_t>()[t] =
+        static_cast<int32_t>(blocks[t / block_size] * block_size + t % block_size);
+  }
 }
 
 }  // namespace
 
+std::span<const Variant> Variants() { return kVariants; }
+
+std::vector<workload::Model> DistinctShapes() {
+  std::vector<workload::Model> models;
+  for (const workload::Model& model : workload::Models()) {
+    const bool known = std::any_of(models.begin(), models.end(), [&](const auto& other) {
+      return other.q_heads == model.q_heads && other.kv_heads == model.kv_heads &&
+             other.head_dim == model.head_dim;
+    });
+    if (!known) models.push_back(model);
+  }
+  return models;
+}
+
 Spec SpecOf(const Point& point) {
   Spec spec = workload::MakeSpec(OptionsOf(point));
-  Apply(point, spec);
+  spec.numerics = point.variant.numerics;
+  spec.target = point.target;
   return spec;
 }
 
+workload::Case CaseOf(const Point& point) {
+  workload::GenerateOptions few = OptionsOf(point);
+  few.seq = std::min(point.tokens, kRowsMadeUp);
+  const workload::Case rows = workload::Generate(few);
+  workload::Case made = workload::Allocate(SpecOf(point));
+  for (const TensorField& field : kTensorFields) {
+    if (workload::IsCache(field.id)) made[field.id].Fill(1);
+    if (!field.output && rows[field.id].size() > 0) {
+      FillByRepeating(rows[field.id], made[field.id]);
+    }
+  }
+  const auto& cache = made.spec.k_cache.shape;
+  if (point.placement != Placement::kContiguous) {
+    const int64_t block_size = point.placement == Placement::kRandomSlots ? 1 : cache[1];
+    PlaceInBlocks(block_size, cache[0] * cache[1], made[TensorId::kIndices]);
+  }
+  return made;
+}
+
 Measurement Measure(const Point& point, const MeasureOptions& options) {
-  workload::Case generated = workload::Generate(OptionsOf(point));
-  Apply(point, generated.spec);
-  const Plan plan = MakePlan(generated.spec).value();
-  const Args args = generated.args();
+  const workload::Case made = CaseOf(point);
+  const Plan plan = MakePlan(made.spec).value();
+  const Args args = made.args();
   const auto run = [&] {
     const Status status = Run(plan, args, {.num_threads = point.threads});
     if (!status.ok()) throw std::logic_error(status.message());
@@ -50,7 +112,7 @@ Measurement Measure(const Point& point, const MeasureOptions& options) {
   return {.point = point,
           .target = plan.target(),
           .runs = options.runs,
-          .bytes = BytesMoved(plan.spec()),
+          .bytes = BytesMoved(plan, args),
           .call = timings[0],
           .floor = timings[streaming ? 2 : 1],
           .floor_stores = streaming ? Stores::kStreaming : Stores::kOrdinary};

@@ -1,28 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
-// One point of the benchmark: a model's shape, a number of tokens, dtypes, layout, threads.
+// One point of the benchmark: a model's shape, a number of tokens, a kernel, cache, threads.
 #ifndef ROPEKV_BENCH_SUITE_H_
 #define ROPEKV_BENCH_SUITE_H_
 
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "bench/copy_floor.h"
 #include "bench/measure.h"
 #include "ropekv/ropekv.h"
+#include "workload/case.h"
 #include "workload/models.h"
 
 namespace ropekv::bench {
 
-struct Point {
-  workload::Model model;
-  int64_t tokens = 1;
+// What a fused kernel is made for.
+struct Variant {
   DType x = DType::kBF16;
   DType dtype = DType::kBF16;  // of cos, sin and the outputs
   Numerics numerics = Numerics::kFloat32;
-  CacheLayout cache = CacheLayout::kPaged;
+};
+
+// All there are.
+std::span<const Variant> Variants();
+
+// The first model of each shape.
+std::vector<workload::Model> DistinctShapes();
+
+// Where the cache rows of consecutive tokens lie.
+enum class Placement : uint8_t {
+  kContiguous,      // contiguous layout: side by side
+  kShuffledBlocks,  // paged: side by side in blocks of 128, which are in random order
+  kRandomSlots,     // paged: anywhere
+};
+
+struct Point {
+  workload::Model model;
+  int64_t tokens = 1;
+  Variant variant;
+  Placement placement = Placement::kShuffledBlocks;
   bool kv_output = false;
   int threads = 1;
   Target target = Target::kBest;
 };
+
+// Of one sequence of new tokens, each of which has a slot. i32 x comes with an f32 bias and
+// activation scales.
+Spec SpecOf(const Point& point);
+
+// The rows of x, cos, sin and activation_scale repeat after some hundred tokens: the time of a call
+// does not depend on them. Every page is touched, here and by this thread. Precondition: MakePlan
+// accepts SpecOf(point). Throws std::bad_alloc.
+workload::Case CaseOf(const Point& point);
 
 struct Measurement {
   Point point;
@@ -37,12 +67,8 @@ struct Measurement {
   double gigabytes_per_second() const { return static_cast<double>(bytes) / call.median; }
 };
 
-// The Spec a point stands for: one sequence of new tokens; i32 x has f32 bias and activation scale;
-// paged blocks of 128 in shuffled order.
-Spec SpecOf(const Point& point);
-
-// Generates the point's data and measures Run beside the copy, in turns. `point` must make a legal
-// plan; throws std::bad_alloc.
+// Measures Run beside both copies, in turns, on the same buffers. Precondition and exception as
+// above.
 Measurement Measure(const Point& point, const MeasureOptions& options);
 
 }  // namespace ropekv::bench

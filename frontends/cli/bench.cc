@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <memory>
 #include <thread>
 
@@ -22,31 +24,42 @@ it must write, at the same addresses, with the same threads, and computes nothin
 ordinary and streaming stores. ratio = copy / call. Times are medians over the runs, taken in
 turns with the copy; +-% is half their spread. Lists are separated by commas.
 
-Examples:
-  ropekv bench
-  ropekv bench --model llama-3-8b,phi-3-mini --tokens 1,4096 --x int32,bf16 --threads 1,all
-  ropekv bench --model all --tokens 256 --json > shapes.json)";
+Unless given:       --model        --tokens                       --cache   --kv-output  --threads
+  plainly           llama-3-8b     1,4,16,64,256,1024,4096,16384  page      false        1,all
+  with --quick      llama-3-8b,    1,16,256,4096                  page      false        1
+                    llama-3-70b-tp8
+  with --full       all            1,4,16,64,256,1024,4096,16384  all       false,true   1,all
+--x, --dtype and --numerics choose among the kernels there are; all of them unless given.
+--quick takes less than a minute, --full hours.
 
-struct DTypes {
-  DType x;
-  DType dtype;
-};
+Examples:
+  ropekv bench --quick
+  ropekv bench --model llama-3-8b,phi-3-mini --tokens 1,4096 --x int32,bf16 --threads 1,all
+  ropekv bench --tokens 4096 --cache contiguous,page,random --numerics float32 --threads 1
+  ropekv bench --model all --tokens 256 --json > shapes.json)";
 
 constexpr Choice<DType> kXChoices[] = {
     {"int32", DType::kI32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}};
 constexpr Choice<DType> kDTypeChoices[] = {{"f16", DType::kF16}, {"bf16", DType::kBF16}};
 
+// A choice of words of each list.
+struct Lists {
+  std::vector<std::string> models, tokens, caches, kv_outputs, threads;
+};
+
+const std::vector<std::string> kAllTokens{"1", "4", "16", "64", "256", "1024", "4096", "16384"};
+const Lists kPlain{{"llama-3-8b"}, kAllTokens, {"page"}, {"false"}, {"1", "all"}};
+const Lists kQuick{
+    {"llama-3-8b", "llama-3-70b-tp8"}, {"1", "16", "256", "4096"}, {"page"}, {"false"}, {"1"}};
+const Lists kFull{{"all"}, kAllTokens, {"all"}, {"false", "true"}, {"1", "all"}};
+
 struct BenchCommand {
-  std::vector<std::string> models{"llama-3-8b"};
-  std::vector<std::string> tokens{"1", "16", "256", "4096"};
-  std::vector<std::string> x{"int32", "f16", "bf16"};
-  std::vector<std::string> dtypes;
-  std::vector<std::string> numerics{"float32"};
-  std::vector<std::string> caches{"page"};
-  std::vector<std::string> kv_outputs{"false"};
-  std::vector<std::string> threads{"1"};
+  Lists lists;
+  std::vector<std::string> x, dtypes, numerics;
   std::string target = "best";
   int64_t runs = 9;
+  bool quick = false;
+  bool full = false;
   bool csv = false;
   bool json = false;
 
@@ -68,11 +81,20 @@ int64_t ParseCount(std::string_view option, const std::string& text, int64_t hig
   return value;
 }
 
+template <class T, size_t n>
+std::vector<T> ParseChoices(std::string_view option, const std::vector<std::string>& words,
+                            const Choice<T> (&choices)[n]) {
+  std::vector<T> values;
+  for (const std::string& word : words) values.push_back(ParseChoice(option, word, choices));
+  return values;
+}
+
 std::vector<workload::Model> ParseModels(const std::vector<std::string>& names) {
   std::vector<workload::Model> models;
   for (const std::string& name : names) {
     if (name == "all") {
-      models.assign(workload::Models().begin(), workload::Models().end());
+      const auto shapes = bench::DistinctShapes();
+      models.insert(models.end(), shapes.begin(), shapes.end());
     } else if (const workload::Model* model = workload::FindModel(name)) {
       models.push_back(*model);
     } else {
@@ -83,54 +105,84 @@ std::vector<workload::Model> ParseModels(const std::vector<std::string>& names) 
   return models;
 }
 
-// 16-bit x has its own dtype throughout; int32 goes with each dtype asked for, f16 by default.
-std::vector<DTypes> ParseDTypes(const BenchCommand& command) {
-  std::vector<DTypes> pairs;
-  for (const std::string& x_word : command.x) {
-    const DType x = ParseChoice("--x", x_word, kXChoices);
-    if (x != DType::kI32) {
-      pairs.push_back({x, x});
-      continue;
-    }
-    if (command.dtypes.empty()) pairs.push_back({x, DType::kF16});
-    for (const std::string& word : command.dtypes) {
-      pairs.push_back({x, ParseChoice("--dtype", word, kDTypeChoices)});
+// The kernels that have one of each list's values; an empty list excludes none.
+std::vector<bench::Variant> ParseVariants(const BenchCommand& command) {
+  const auto x = ParseChoices("--x", command.x, kXChoices);
+  const auto dtypes = ParseChoices("--dtype", command.dtypes, kDTypeChoices);
+  const auto numerics = ParseChoices("--numerics", command.numerics, kNumericsChoices);
+  const auto wanted = [](const auto& list, auto value) {
+    return list.empty() || std::find(list.begin(), list.end(), value) != list.end();
+  };
+  std::vector<bench::Variant> variants;
+  for (const bench::Variant& variant : bench::Variants()) {
+    if (wanted(x, variant.x) && wanted(dtypes, variant.dtype) &&
+        wanted(numerics, variant.numerics)) {
+      variants.push_back(variant);
     }
   }
-  return pairs;
+  if (variants.empty()) {
+    throw InputError("bench", "no kernel is of that --x, --dtype and --numerics: q has x's dtype "
+                              "unless x is int32, and with bf16 the two numerics are one");
+  }
+  return variants;
+}
+
+std::vector<bench::Placement> ParsePlacements(const std::vector<std::string>& words) {
+  if (words == std::vector<std::string>{"all"}) {
+    return {bench::Placement::kContiguous, bench::Placement::kShuffledBlocks,
+            bench::Placement::kRandomSlots};
+  }
+  return ParseChoices("--cache", words, kPlacementChoices);
+}
+
+std::vector<int64_t> ParseTokens(const std::vector<std::string>& words) {
+  std::vector<int64_t> counts;
+  for (const std::string& word : words) counts.push_back(ParseCount("--tokens", word, 1 << 24));
+  return counts;
+}
+
+std::vector<int> ParseThreads(const std::vector<std::string>& words) {
+  std::vector<int> counts;
+  for (const std::string& word : words) {
+    const int count = word == "all" ? static_cast<int>(std::thread::hardware_concurrency())
+                                    : static_cast<int>(ParseCount("--threads", word, 4096));
+    // "1,all" on one core.
+    if (std::find(counts.begin(), counts.end(), count) == counts.end()) counts.push_back(count);
+  }
+  return counts;
+}
+
+// Each point with each of the values.
+template <class T>
+std::vector<bench::Point> Cross(const std::vector<bench::Point>& points,
+                                T bench::Point::*member, const std::vector<T>& values) {
+  std::vector<bench::Point> crossed;
+  for (const bench::Point& point : points) {
+    for (const T& value : values) {
+      crossed.push_back(point);
+      crossed.back().*member = value;
+    }
+  }
+  return crossed;
 }
 
 std::vector<bench::Point> BenchCommand::Points() const {
   const Result<Target> parsed = ParseTarget(target);
   if (!parsed.ok()) throw InputError("--target", parsed.status().detail());
-  std::vector<bench::Point> points;
-  for (const workload::Model& model : ParseModels(models)) {
-    for (const DTypes& pair : ParseDTypes(*this)) {
-      for (const std::string& numerics_word : numerics) {
-        for (const std::string& cache_word : caches) {
-          for (const std::string& kv_word : kv_outputs) {
-            for (const std::string& thread_word : threads) {
-              for (const std::string& token_word : tokens) {
-                points.push_back(
-                    {.model = model,
-                     .tokens = ParseCount("--tokens", token_word, 1 << 24),
-                     .x = pair.x,
-                     .dtype = pair.dtype,
-                     .numerics = ParseChoice("--numerics", numerics_word, kNumericsChoices),
-                     .cache = ParseChoice("--cache", cache_word, kCacheChoices),
-                     .kv_output = ParseChoice("--kv-output", kv_word, kBoolChoices),
-                     .threads = thread_word == "all"
-                                    ? static_cast<int>(std::thread::hardware_concurrency())
-                                    : static_cast<int>(ParseCount("--threads", thread_word, 4096)),
-                     .target = *parsed});
-              }
-            }
-          }
-        }
-      }
-    }
-  }
-  return points;
+  const Lists& defaults = quick ? kQuick : full ? kFull : kPlain;
+  const auto given = [&](std::vector<std::string> Lists::*list) {
+    return (lists.*list).empty() ? defaults.*list : lists.*list;
+  };
+  using bench::Point;
+  std::vector<Point> points(1);
+  points.front().target = *parsed;
+  points = Cross(points, &Point::model, ParseModels(given(&Lists::models)));
+  points = Cross(points, &Point::variant, ParseVariants(*this));
+  points = Cross(points, &Point::placement, ParsePlacements(given(&Lists::caches)));
+  points = Cross(points, &Point::kv_output,
+                 ParseChoices("--kv-output", given(&Lists::kv_outputs), kBoolChoices));
+  points = Cross(points, &Point::threads, ParseThreads(given(&Lists::threads)));
+  return Cross(points, &Point::tokens, ParseTokens(given(&Lists::tokens)));
 }
 
 // One line on the terminal, rewritten for each point and removed at the end.
@@ -140,13 +192,26 @@ class Progress {
   ~Progress() { Clear(); }
   void Next(const bench::Point& point) {
     Clear();
-    if (shown_) fmt::print(stderr, "[{}/{}] {}", ++count_, total_, PointText(point));
+    if (shown_) {
+      fmt::print(stderr, "[{}/{}{}] {}", count_ + 1, total_, Left(), PointText(point));
+    }
+    ++count_;
   }
   void Clear() const {
     if (shown_) fmt::print(stderr, "\r\033[K");
   }
 
  private:
+  std::string Left() const {
+    const std::chrono::duration<double, std::ratio<60>> so_far = Clock::now() - start_;
+    if (count_ == 0) return "";
+    const double left = so_far.count() * static_cast<double>(total_ - count_) /
+                        static_cast<double>(count_);
+    return fmt::format(", {:.0f} min left", left);
+  }
+
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point start_ = Clock::now();
   size_t total_;
   size_t count_ = 0;
   bool shown_;
@@ -159,17 +224,19 @@ void BenchCommand::Execute() const {
     CheckFitsInMemory("bench", spec);
     ThrowIfError(MakePlan(spec).status());
   }
-  if (!json) fmt::print("{}\n", csv ? CsvHeading() : TableHeading());
-  std::vector<bench::Measurement> measurements;
+  fmt::print("{}\n", json ? JsonHead() : csv ? CsvHeading() : TableHeading());
   Progress progress(points.size());
   for (const bench::Point& point : points) {
     progress.Next(point);
-    measurements.push_back(bench::Measure(point, {.runs = static_cast<int>(runs)}));
+    const bench::Measurement measurement =
+        bench::Measure(point, {.runs = static_cast<int>(runs)});
     progress.Clear();
-    if (!json) fmt::print("{}\n", (csv ? CsvRow : TableRow)(measurements.back()));
+    const bool last = &point == &points.back();
+    fmt::print("{}{}\n", (json ? JsonRow : csv ? CsvRow : TableRow)(measurement),
+               json && !last ? "," : "");
     std::fflush(stdout);
   }
-  if (json) fmt::print("{}\n", JsonReport(measurements));
+  if (json) fmt::print("{}\n", JsonTail());
 }
 
 }  // namespace
@@ -181,14 +248,17 @@ void AddBench(CLI::App& app) {
                             const std::string& description) {
     bench->add_option(name, *values, description)->delimiter(',')->option_text("LIST");
   };
-  list("--model", &command->models, "As for gen, or all; llama-3-8b unless given");
-  list("--tokens", &command->tokens, "Tokens of a call; 1,16,256,4096 unless given");
-  list("--x", &command->x, Words(kXChoices) + "; all three unless given");
-  list("--dtype", &command->dtypes, Words(kDTypeChoices) + ", with int32; f16 unless given");
-  list("--numerics", &command->numerics, Words(kNumericsChoices) + "; float32 unless given");
-  list("--cache", &command->caches, Words(kCacheChoices) + "; page unless given");
-  list("--kv-output", &command->kv_outputs, Words(kBoolChoices) + "; false unless given");
-  list("--threads", &command->threads, "Numbers, or all; 1 unless given");
+  list("--model", &command->lists.models, "As for gen; all: one of each shape");
+  list("--tokens", &command->lists.tokens, "Tokens of a call");
+  list("--x", &command->x, Words(kXChoices));
+  list("--dtype", &command->dtypes, Words(kDTypeChoices) + ", of cos, sin and q");
+  list("--numerics", &command->numerics, Words(kNumericsChoices));
+  list("--cache", &command->lists.caches,
+       "contiguous; page: shuffled blocks of 128 tokens; random: shuffled tokens; or all");
+  list("--kv-output", &command->lists.kv_outputs, Words(kBoolChoices));
+  list("--threads", &command->lists.threads, "Numbers, or all: the machine's");
+  CLI::Option* quick = bench->add_flag("--quick", command->quick, "Few points, see below");
+  bench->add_flag("--full", command->full, "Every point, see below")->excludes(quick);
   bench->add_option("--target", command->target, "Instruction set; the best unless given")
       ->option_text("NAME");
   AddInteger(*bench, "--runs", &command->runs, 1, 1000, "Of each measurement; 9 unless given");

@@ -26,10 +26,10 @@ ordered_json ToJson(const Measurement& m) {
           {"num_kv_heads", p.model.kv_heads},
           {"head_dim", p.model.head_dim},
           {"tokens", p.tokens},
-          {"x", Name(p.x)},
-          {"dtype", Name(p.dtype)},
-          {"numerics", WordFor(p.numerics, kNumericsChoices)},
-          {"cache", WordFor(p.cache, kCacheChoices)},
+          {"x", Name(p.variant.x)},
+          {"dtype", Name(p.variant.dtype)},
+          {"numerics", WordFor(p.variant.numerics, kNumericsChoices)},
+          {"cache", WordFor(p.placement, kPlacementChoices)},
           {"kv_output", p.kv_output},
           {"threads", p.threads},
           {"target", Name(m.target)},
@@ -40,9 +40,11 @@ ordered_json ToJson(const Measurement& m) {
           {"ns_per_token", m.call.median / static_cast<double>(p.tokens)},
           {"floor_ns", m.floor.median},
           {"floor_ns_min", m.floor.min},
+          {"floor_ns_max", m.floor.max},
           {"floor_stores",
            m.floor_stores == bench::Stores::kStreaming ? "streaming" : "ordinary"},
           {"ratio", m.ratio()},
+          {"bytes", m.bytes},
           {"gbps", m.gigabytes_per_second()}};
 }
 
@@ -72,18 +74,21 @@ ordered_json Machine() {
 }  // namespace
 
 std::string TableHeading() {
-  return fmt::format("{:<16}{:>7} {:<5}{:<5}{:<8} {:<10} {:<3}{:>4}{:>13}{:>8}{:>10}{:>13}{:>7}{:>7}",
-                     "model", "tokens", "x", "q", "numerics", "cache", "kv", "thr", "ns/call",
-                     "+-%", "ns/token", "copy ns", "GB/s", "ratio");
+  return fmt::format(
+      "{:<16}{:>6} {:<5}{:<5}{:<9}{:<11}{:<3}{:>4}{:>11}{:>11}{:>6}{:>9}{:>11}{:>6}{:>6}", "model",
+      "tokens", "x", "q", "numerics", "cache", "kv", "thr", "ns/call", "min", "+-%", "ns/token",
+      "copy ns", "GB/s", "ratio");
 }
 
 std::string TableRow(const Measurement& m) {
   const Point& p = m.point;
   const double spread = 50 * (m.call.max - m.call.min) / m.call.median;
   return fmt::format(
-      "{:<16}{:>7} {:<5}{:<5}{:<8} {:<10} {:<3}{:>4}{:>13.0f}{:>8.1f}{:>10.1f}{:>13.0f}{:>7.1f}{:>7.2f}",
-      p.model.name, p.tokens, Name(p.x), Name(p.dtype), WordFor(p.numerics, kNumericsChoices),
-      WordFor(p.cache, kCacheChoices), p.kv_output ? "yes" : "no", p.threads, m.call.median, spread,
+      "{:<16}{:>6} {:<5}{:<5}{:<9}{:<11}{:<3}{:>4}{:>11.0f}{:>11.0f}{:>6.1f}{:>9.1f}{:>11.0f}"
+      "{:>6.1f}{:>6.2f}",
+      p.model.name, p.tokens, Name(p.variant.x), Name(p.variant.dtype),
+      WordFor(p.variant.numerics, kNumericsChoices), WordFor(p.placement, kPlacementChoices),
+      p.kv_output ? "yes" : "no", p.threads, m.call.median, m.call.min, spread,
       m.call.median / static_cast<double>(p.tokens), m.floor.median, m.gigabytes_per_second(),
       m.ratio());
 }
@@ -106,16 +111,19 @@ std::string CsvRow(const Measurement& measurement) {
   return line;
 }
 
-std::string JsonReport(const std::vector<Measurement>& measurements) {
-  ordered_json results = ordered_json::array();
-  for (const Measurement& measurement : measurements) results.push_back(ToJson(measurement));
-  return ordered_json{{"machine", Machine()}, {"results", std::move(results)}}.dump(1);
+std::string JsonHead() {
+  return fmt::format("{{\"machine\": {},\n\"results\": [", Machine().dump(1));
 }
 
+std::string JsonRow(const Measurement& measurement) { return ToJson(measurement).dump(); }
+
+std::string JsonTail() { return "],\n\"peers\": []}"; }
+
 std::string PointText(const Point& p) {
-  return fmt::format("{}, {} tokens, x {}, {} numerics, {} cache, {} thread{}", p.model.name,
-                     p.tokens, Name(p.x), WordFor(p.numerics, kNumericsChoices),
-                     WordFor(p.cache, kCacheChoices), p.threads, p.threads == 1 ? "" : "s");
+  return fmt::format("{}, {} tokens, x {}, q {}, {} numerics, {} cache, {} thread{}", p.model.name,
+                     p.tokens, Name(p.variant.x), Name(p.variant.dtype),
+                     WordFor(p.variant.numerics, kNumericsChoices),
+                     WordFor(p.placement, kPlacementChoices), p.threads, p.threads == 1 ? "" : "s");
 }
 
 }  // namespace ropekv::cli
