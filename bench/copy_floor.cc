@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/copy_floor.h"
 
-#include <oneapi/tbb/parallel_for.h>
+#include <type_traits>
 
-#include <algorithm>
+#include "bench/cache_row.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "bench/copy_floor.cc"
@@ -22,7 +22,6 @@ struct CopyCall {
   const uint8_t* x;
   const uint8_t* cos;
   const uint8_t* sin;
-  const int32_t* indices;
   const volatile uint32_t* activation_scale;  // volatile: read, though nobody needs it
   uint8_t* q;
   uint8_t* k;
@@ -33,16 +32,7 @@ struct CopyCall {
   int64_t q_size;   // elements of a token
   int64_t kv_size;
   int64_t head_dim;
-  bool paged;
-  int64_t seq;            // contiguous: tokens of a sequence
-  int64_t cache_entries;  // contiguous: of a sequence
-
-  // A token's row in the caches, in bytes; negative for padding.
-  int64_t CacheRow(int64_t token) const {
-    if (paged) return indices[token] * kv_size;
-    const int64_t batch = token / seq;
-    return (batch * cache_entries + indices[batch] + token % seq) * kv_size;
-  }
+  CacheRow cache_row;
 };
 
 }  // namespace ropekv::bench
@@ -113,7 +103,7 @@ void CopyTokens(const CopyCall& call, int64_t begin, int64_t end) {
   constexpr int kWide = kKvOutput ? 2 : 0;
   for (int64_t t = begin; t < end; ++t) {
     const uint8_t* x = call.x + t * (q_size + 2 * kv_size) * kElement;
-    const int64_t row = call.CacheRow(t);
+    const int64_t row = call.cache_row(t) * kv_size;
     if (call.activation_scale) static_cast<void>(call.activation_scale[t]);
     Move<kStores, 1, 0, 0>(angle_bytes, call.cos + t * angle_bytes, nullptr, nullptr);
     Move<kStores, 1, 0, 0>(angle_bytes, call.sin + t * angle_bytes, nullptr, nullptr);
@@ -175,7 +165,6 @@ CopyCall CallOf(const Spec& spec, const Args& args) {
       .x = in(args.x),
       .cos = in(args.cos),
       .sin = in(args.sin),
-      .indices = static_cast<const int32_t*>(args.indices),
       .activation_scale =
           has_activation_scale ? static_cast<const volatile uint32_t*>(args.activation_scale) : nullptr,
       .q = out(args.q),
@@ -187,9 +176,7 @@ CopyCall CallOf(const Spec& spec, const Args& args) {
       .q_size = spec.size_splits[0],
       .kv_size = spec.size_splits[1],
       .head_dim = spec.k_cache.shape[3],
-      .paged = spec.cache_layout == CacheLayout::kPaged,
-      .seq = spec.x.rank == 3 ? spec.x.shape[1] : 1,
-      .cache_entries = spec.k_cache.shape[1],
+      .cache_row = CacheRow(spec, args),
   };
 }
 
@@ -197,27 +184,20 @@ CopyCall CallOf(const Spec& spec, const Args& args) {
 
 void CopyFloor(const Plan& plan, const Args& args, Stores stores, int num_threads) {
   const CopyCall call = CallOf(plan.spec(), args);
-  const int64_t tokens = plan.num_tokens();
-  const auto copy = HWY_DYNAMIC_DISPATCH(Copy);
-  const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(num_threads, tokens));
-  if (parts == 1) return copy(call, stores, 0, tokens);
-  oneapi::tbb::parallel_for(
-      int64_t{0}, parts,
-      [&](int64_t part) {
-        copy(call, stores, tokens * part / parts, tokens * (part + 1) / parts);
-      },
-      oneapi::tbb::simple_partitioner());
+  ForParts(plan.num_tokens(), num_threads, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(Copy)(call, stores, begin, end);
+  });
 }
 
 int64_t BytesMoved(const Plan& plan, const Args& args) {
   const CopyCall call = CallOf(plan.spec(), args);
   const int64_t tokens = plan.num_tokens();
   const int64_t kv_out = call.k ? 2 : 0;
-  int64_t bytes = call.paged ? 4 * tokens : 4 * plan.spec().indices.shape[0];
+  int64_t bytes = 4 * plan.spec().indices.shape[0];
   if (call.activation_scale) bytes += 4 * tokens;
   bytes += tokens * (4 * call.head_dim + call.q_size * (call.element + 2));
   for (int64_t t = 0; t < tokens; ++t) {
-    const bool cached = call.CacheRow(t) >= 0;
+    const bool cached = call.cache_row(t) >= 0;
     bytes += 2 * call.kv_size * (kv_out + cached);
     if (cached || kv_out) bytes += 2 * call.kv_size * call.element;
   }

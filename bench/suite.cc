@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <numeric>
+#include <optional>
 #include <random>
 #include <stdexcept>
 
+#include "bench/unfused_chain.h"
 #include "kernels/variants.h"
 #include "workload/generate.h"
 
@@ -38,6 +41,12 @@ void FillByRepeating(const workload::Buffer& pattern, workload::Buffer& buffer) 
   for (int64_t at = 0; at < buffer.size(); at += pattern.size()) {
     std::memcpy(buffer.data() + at, pattern.data(), std::min(pattern.size(), buffer.size() - at));
   }
+}
+
+int64_t CountDifferent(const workload::Buffer& a, const workload::Buffer& b) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < a.size(); ++i) count += a.data()[i] != b.data()[i];
+  return count;
 }
 
 // A slot for each token: the first of a random order of whole blocks. A block of one token is a
@@ -95,8 +104,8 @@ workload::Case CaseOf(const Point& point) {
   return made;
 }
 
-Measurement Measure(const Point& point, const MeasureOptions& options) {
-  const workload::Case made = CaseOf(point);
+Measurement Measure(const Point& point, const workload::Case& made, const MeasureOptions& options,
+                    bool with_chain) {
   const Plan plan = MakePlan(made.spec).value();
   const Args args = made.args();
   const auto run = [&] {
@@ -106,16 +115,42 @@ Measurement Measure(const Point& point, const MeasureOptions& options) {
   const auto copy = [&](Stores stores) {
     return [&, stores] { CopyFloor(plan, args, stores, point.threads); };
   };
-  const auto timings =
-      MeasureInTurns({run, copy(Stores::kOrdinary), copy(Stores::kStreaming)}, options);
+  std::vector<std::function<void()>> functions = {run, copy(Stores::kOrdinary),
+                                                  copy(Stores::kStreaming)};
+  std::optional<UnfusedChain> chain;
+  if (with_chain) {
+    chain.emplace(plan, args);
+    functions.push_back([&] { chain->Run(point.threads); });
+  }
+  const auto timings = MeasureInTurns(functions, options);
   const bool streaming = timings[2].median < timings[1].median;
-  return {.point = point,
-          .target = plan.target(),
-          .runs = options.runs,
-          .bytes = BytesMoved(plan, args),
-          .call = timings[0],
-          .floor = timings[streaming ? 2 : 1],
-          .floor_stores = streaming ? Stores::kStreaming : Stores::kOrdinary};
+  Measurement measurement{.point = point,
+                          .target = plan.target(),
+                          .runs = options.runs,
+                          .bytes = BytesMoved(plan, args),
+                          .call = timings[0],
+                          .floor = timings[streaming ? 2 : 1],
+                          .floor_stores = streaming ? Stores::kStreaming : Stores::kOrdinary,
+                          .peers = {}};
+  if (chain) {
+    chain->Run(point.threads);
+    const workload::Buffer k = made[TensorId::kKCache].Clone();
+    const workload::Buffer v = made[TensorId::kVCache].Clone();
+    run();
+    const int64_t different = CountDifferent(k, made[TensorId::kKCache]) +
+                              CountDifferent(v, made[TensorId::kVCache]);
+    const int64_t written = 2 * point.tokens * point.model.kv_heads * point.model.head_dim;
+    measurement.peers.push_back(
+        {.name = "chain",
+         .version = Version(),
+         .runs = options.runs,
+         .call = timings[3],
+         .mismatches = static_cast<double>(different) / static_cast<double>(written),
+         .absent = {},
+         .failed = {}});
+  }
+  run();
+  return measurement;
 }
 
 }  // namespace ropekv::bench

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "bench/copy_floor.h"
@@ -54,6 +55,18 @@ Spec SpecOf(const Point& point);
 // accepts SpecOf(point). Throws std::bad_alloc.
 workload::Case CaseOf(const Point& point);
 
+// Another implementation at the same point.
+struct PeerResult {
+  std::string name;
+  std::string version;   // of its library
+  int runs = 0;
+  Timing call;
+  double mismatches = 0;  // share of the int8 entries written that differ from the operator's
+  std::string absent;     // why it cannot run at all, or
+  std::string failed;     // at this point
+  bool measured() const { return absent.empty() && failed.empty(); }
+};
+
 struct Measurement {
   Point point;
   Target target = Target::kBest;  // the one that ran
@@ -62,14 +75,13 @@ struct Measurement {
   Timing call;        // of one Run of a prepared plan
   Timing floor;       // of the faster copy
   Stores floor_stores = Stores::kOrdinary;
-
-  double ratio() const { return floor.median / call.median; }
-  double gigabytes_per_second() const { return static_cast<double>(bytes) / call.median; }
+  std::vector<PeerResult> peers;
 };
 
-// Measures Run beside both copies, in turns, on the same buffers. Precondition and exception as
-// above.
-Measurement Measure(const Point& point, const MeasureOptions& options);
+// Measures Run beside both copies and, if asked for, the unfused chain, in turns, on the buffers of
+// `made`, which is CaseOf(point). Leaves Run's outputs there.
+Measurement Measure(const Point& point, const workload::Case& made, const MeasureOptions& options,
+                    bool with_chain);
 
 }  // namespace ropekv::bench
 

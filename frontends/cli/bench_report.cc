@@ -2,25 +2,28 @@
 #include "frontends/cli/bench_report.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "frontends/cli/bench_points.h"
 #include "frontends/cli/choices.h"
 
 namespace ropekv::cli {
 namespace {
 
 using bench::Measurement;
+using bench::PeerResult;
 using bench::Point;
+using bench::Timing;
 using nlohmann::ordered_json;
 
-// A fixed order of columns, shared by CSV and JSON.
-ordered_json ToJson(const Measurement& m) {
-  const Point& p = m.point;
+ordered_json PointJson(const Point& p) {
   return {{"model", p.model.name},
           {"num_q_heads", p.model.q_heads},
           {"num_kv_heads", p.model.kv_heads},
@@ -31,21 +34,90 @@ ordered_json ToJson(const Measurement& m) {
           {"numerics", WordFor(p.variant.numerics, kNumericsChoices)},
           {"cache", WordFor(p.placement, kPlacementChoices)},
           {"kv_output", p.kv_output},
-          {"threads", p.threads},
-          {"target", Name(m.target)},
-          {"runs", m.runs},
-          {"ns", m.call.median},
-          {"ns_min", m.call.min},
-          {"ns_max", m.call.max},
-          {"ns_per_token", m.call.median / static_cast<double>(p.tokens)},
-          {"floor_ns", m.floor.median},
-          {"floor_ns_min", m.floor.min},
-          {"floor_ns_max", m.floor.max},
-          {"floor_stores",
-           m.floor_stores == bench::Stores::kStreaming ? "streaming" : "ordinary"},
-          {"ratio", m.ratio()},
-          {"bytes", m.bytes},
-          {"gbps", m.gigabytes_per_second()}};
+          {"threads", p.threads}};
+}
+
+// One implementation's time at a point, beside the floor there.
+struct Row {
+  std::string name;
+  std::string target;
+  int runs;
+  Timing call;
+};
+
+ordered_json RowJson(const Measurement& m, const Row& row) {
+  ordered_json json = PointJson(m.point);
+  json.update(ordered_json{
+      {"target", row.target},
+      {"runs", row.runs},
+      {"ns", row.call.median},
+      {"ns_min", row.call.min},
+      {"ns_max", row.call.max},
+      {"ns_per_token", row.call.median / static_cast<double>(m.point.tokens)},
+      {"floor_ns", m.floor.median},
+      {"floor_ns_min", m.floor.min},
+      {"floor_ns_max", m.floor.max},
+      {"floor_stores", m.floor_stores == bench::Stores::kStreaming ? "streaming" : "ordinary"},
+      {"ratio", m.floor.median / row.call.median},
+      {"bytes", m.bytes},
+      {"gbps", static_cast<double>(m.bytes) / row.call.median}});
+  return json;
+}
+
+ordered_json PeerJson(const Measurement& m, const PeerResult& peer) {
+  ordered_json json{{"peer", peer.name}};
+  if (!peer.absent.empty()) {
+    json["absent"] = peer.absent;
+    return json;
+  }
+  json["version"] = peer.version;
+  if (!peer.failed.empty()) {
+    json.update(PointJson(m.point));
+    json["failed"] = peer.failed;
+    return json;
+  }
+  json.update(RowJson(m, {peer.name, "", peer.runs, peer.call}));
+  json.erase("target");
+  json["operator_ns"] = m.call.median;
+  json["mismatches"] = peer.mismatches;
+  return json;
+}
+
+std::string TableHeading() {
+  return fmt::format(
+      "{:<16}{:>6} {:<5}{:<5}{:<9}{:<11}{:<3}{:>4}{:>11}{:>11}{:>6}{:>9}{:>11}{:>6}{:>6}", "model",
+      "tokens", "x", "q", "numerics", "cache", "kv", "thr", "ns/call", "min", "+-%", "ns/token",
+      "copy ns", "GB/s", "ratio");
+}
+
+std::string TableRow(const Measurement& m, const Row& row) {
+  const Point& p = m.point;
+  return fmt::format(
+      "{:<16}{:>6} {:<5}{:<5}{:<9}{:<11}{:<3}{:>4}{:>11.0f}{:>11.0f}{:>6.1f}{:>9.1f}{:>11.0f}"
+      "{:>6.1f}{:>6.2f}",
+      row.name, p.tokens, Name(p.variant.x), Name(p.variant.dtype),
+      WordFor(p.variant.numerics, kNumericsChoices), WordFor(p.placement, kPlacementChoices),
+      p.kv_output ? "yes" : "no", p.threads, row.call.median, row.call.min,
+      50 * (row.call.max - row.call.min) / row.call.median,
+      row.call.median / static_cast<double>(p.tokens), m.floor.median,
+      static_cast<double>(m.bytes) / row.call.median, m.floor.median / row.call.median);
+}
+
+std::string CsvHeading() {
+  std::string line = "implementation";
+  const ordered_json columns = RowJson(Measurement{}, {});
+  for (const auto& column : columns.items()) line += "," + column.key();
+  return line;
+}
+
+std::string CsvRow(const Measurement& m, const Row& row) {
+  std::string line = row.name;
+  const ordered_json columns = RowJson(m, row);
+  for (const auto& column : columns.items()) {
+    const auto& value = column.value();
+    line += "," + (value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  return line;
 }
 
 // "model name" of the first processor, as Linux tells it.
@@ -73,51 +145,47 @@ ordered_json Machine() {
 
 }  // namespace
 
-std::string TableHeading() {
-  return fmt::format(
-      "{:<16}{:>6} {:<5}{:<5}{:<9}{:<11}{:<3}{:>4}{:>11}{:>11}{:>6}{:>9}{:>11}{:>6}{:>6}", "model",
-      "tokens", "x", "q", "numerics", "cache", "kv", "thr", "ns/call", "min", "+-%", "ns/token",
-      "copy ns", "GB/s", "ratio");
-}
-
-std::string TableRow(const Measurement& m) {
-  const Point& p = m.point;
-  const double spread = 50 * (m.call.max - m.call.min) / m.call.median;
-  return fmt::format(
-      "{:<16}{:>6} {:<5}{:<5}{:<9}{:<11}{:<3}{:>4}{:>11.0f}{:>11.0f}{:>6.1f}{:>9.1f}{:>11.0f}"
-      "{:>6.1f}{:>6.2f}",
-      p.model.name, p.tokens, Name(p.variant.x), Name(p.variant.dtype),
-      WordFor(p.variant.numerics, kNumericsChoices), WordFor(p.placement, kPlacementChoices),
-      p.kv_output ? "yes" : "no", p.threads, m.call.median, m.call.min, spread,
-      m.call.median / static_cast<double>(p.tokens), m.floor.median, m.gigabytes_per_second(),
-      m.ratio());
-}
-
-std::string CsvHeading() {
-  std::string line;
-  const ordered_json row = ToJson(Measurement{});
-  for (const auto& item : row.items()) line += (line.empty() ? "" : ",") + item.key();
-  return line;
-}
-
-std::string CsvRow(const Measurement& measurement) {
-  std::string line;
-  const ordered_json row = ToJson(measurement);
-  for (const auto& item : row.items()) {
-    const auto& value = item.value();
-    line += line.empty() ? "" : ",";
-    line += value.is_string() ? value.get<std::string>() : value.dump();
+void Report::Begin() const {
+  if (format_ == ReportFormat::kTable) fmt::print("{}\n", TableHeading());
+  if (format_ == ReportFormat::kCsv) fmt::print("{}\n", CsvHeading());
+  if (format_ == ReportFormat::kJson) {
+    fmt::print("{{\"machine\": {},\n\"results\": [", Machine().dump());
   }
-  return line;
+  std::fflush(stdout);
 }
 
-std::string JsonHead() {
-  return fmt::format("{{\"machine\": {},\n\"results\": [", Machine().dump(1));
+void Report::Add(const Measurement& m) {
+  const Row row{std::string(format_ == ReportFormat::kTable ? m.point.model.name : "ropekv"),
+                Name(m.target), m.runs, m.call};
+  if (format_ == ReportFormat::kTable) fmt::print("{}\n", TableRow(m, row));
+  if (format_ == ReportFormat::kCsv) fmt::print("{}\n", CsvRow(m, row));
+  if (format_ == ReportFormat::kJson) {
+    fmt::print("{}\n {}", first_ ? "" : ",", RowJson(m, row).dump());
+  }
+  first_ = false;
+  for (const PeerResult& peer : m.peers) {
+    peers_.push_back(PeerJson(m, peer).dump());
+    if (!peer.measured()) {
+      notes_.push_back(fmt::format("{}: {}", peer.name,
+                                   peer.absent.empty() ? peer.failed : "absent: " + peer.absent));
+    } else if (format_ == ReportFormat::kTable) {
+      fmt::print("{}\n", TableRow(m, {"  " + peer.name, "", peer.runs, peer.call}));
+    } else if (format_ == ReportFormat::kCsv) {
+      fmt::print("{}\n", CsvRow(m, {peer.name, "", peer.runs, peer.call}));
+    }
+  }
+  std::fflush(stdout);
 }
 
-std::string JsonRow(const Measurement& measurement) { return ToJson(measurement).dump(); }
-
-std::string JsonTail() { return "],\n\"peers\": []}"; }
+void Report::End() const {
+  if (format_ == ReportFormat::kJson) {
+    fmt::print("],\n\"peers\": [{}{}]}}\n", peers_.empty() ? "" : "\n ",
+               fmt::join(peers_, ",\n "));
+  }
+  if (format_ == ReportFormat::kTable) {
+    for (const std::string& note : notes_) fmt::print("{}\n", note);
+  }
+}
 
 std::string PointText(const Point& p) {
   return fmt::format("{}, {} tokens, x {}, q {}, {} numerics, {} cache, {} thread{}", p.model.name,

@@ -1,29 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-// Measurements as a table, CSV or JSON, in pieces to print as they come.
+// Measurements as a table, CSV or JSON.
 #ifndef ROPEKV_FRONTENDS_CLI_BENCH_REPORT_H_
 #define ROPEKV_FRONTENDS_CLI_BENCH_REPORT_H_
 
 #include <string>
+#include <vector>
 
 #include "bench/suite.h"
-#include "frontends/cli/choices.h"
 
 namespace ropekv::cli {
 
-inline constexpr Choice<bench::Placement> kPlacementChoices[] = {
-    {"contiguous", bench::Placement::kContiguous},
-    {"page", bench::Placement::kShuffledBlocks},
-    {"random", bench::Placement::kRandomSlots}};
+enum class ReportFormat { kTable, kCsv, kJson };
 
-std::string TableHeading();
-std::string TableRow(const bench::Measurement& measurement);
-std::string CsvHeading();
-std::string CsvRow(const bench::Measurement& measurement);
-
+// Prints each measurement as it comes; a peer's follows the operator's. JSON is one object:
 // {"machine": {...}, "results": [...], "peers": [...]}, a measurement a line.
-std::string JsonHead();
-std::string JsonRow(const bench::Measurement& measurement);
-std::string JsonTail();
+class Report {
+ public:
+  explicit Report(ReportFormat format) : format_(format) {}
+  void Begin() const;
+  void Add(const bench::Measurement& measurement);
+  void End() const;
+
+ private:
+  ReportFormat format_;
+  bool first_ = true;
+  std::vector<std::string> peers_;  // JSON
+  std::vector<std::string> notes_;  // about peers, below the table
+};
 
 // "Llama-3-8B, 4096 tokens, x bf16, ..." for progress.
 std::string PointText(const bench::Point& point);
