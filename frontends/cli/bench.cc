@@ -29,11 +29,17 @@ A point is a word of each list. Unless given:
             llama-3-70b-tp8
   --full    all              1,4,16,64,256,1024,4096,16384   all      all          1,all
 and all kernels that fit --x, --dtype and --numerics. --quick takes less than a minute, --full
-hours. Lists are separated by commas.
+hours. A page cache has blocks of 128 tokens in random order; random is a page cache with each token
+in a slot anywhere.
 
-Peers do the same on the same data; those in Python in processes of their own. chain is a loop over
-all tokens for each step, with the kernels' compiler flags. --json has the share of cache entries in
-which a peer differs from the operator, and why it is absent if it is.
+Peers do the same on the same data:
+  chain                 a loop over all tokens for each step, with the kernels' compiler flags
+  numpy, onnxruntime, torch, torch-compile   each in a Python process of its own, if installed
+--json has the share of int8 cache entries in which a peer differs from the operator, and why it is
+absent if it is.
+
+To count instructions where perf has no counters: valgrind --tool=callgrind \
+  --toggle-collect='ropekv::Run(*' ropekv run case.safetensors -o out.safetensors --threads 1
 
 Examples:
   ropekv bench --quick
@@ -120,8 +126,7 @@ void AddBench(CLI::App& app) {
   command->points.AddTo(*bench);
   AddInteger(*bench, "--runs", &command->runs, 1, 1000, "Of each measurement; 9 unless given");
   bench->add_option("--peer", command->peers,
-                    fmt::format("Of {}; all if none is named",
-                                fmt::join(kPeerNames, ", ")))
+                    "Other implementations, see below; all if none is named")
       ->delimiter(',')
       ->expected(0, -1)
       ->default_str("all")

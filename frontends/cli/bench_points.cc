@@ -93,8 +93,7 @@ void PointOptions::AddTo(CLI::App& app) {
   list("--x", &x_, cli::Words(kXChoices));
   list("--dtype", &dtypes_, cli::Words(kDTypeChoices) + ", of cos, sin and q");
   list("--numerics", &numerics_, cli::Words(kNumericsChoices));
-  list("--cache", &lists_.caches,
-       "contiguous, page (blocks of 128 tokens, shuffled), random (tokens, shuffled) or all");
+  list("--cache", &lists_.caches, cli::Words(kPlacementChoices) + ", see below, or all");
   list("--kv-output", &lists_.kv_outputs, cli::Words(kBoolChoices) + ", or all: both");
   list("--threads", &lists_.threads, "Numbers, or all: the machine's");
   CLI::Option* quick = app.add_flag("--quick", quick_, "Few points, see below");

@@ -4,9 +4,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
+#include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -37,6 +38,10 @@ ordered_json PointJson(const Point& p) {
           {"threads", p.threads}};
 }
 
+// No more digits than a clock gives.
+double Nanoseconds(double value) { return std::round(value * 10) / 10; }
+double Thousandths(double value) { return std::round(value * 1000) / 1000; }
+
 // One implementation's time at a point, beside the floor there.
 struct Row {
   std::string name;
@@ -50,17 +55,17 @@ ordered_json RowJson(const Measurement& m, const Row& row) {
   json.update(ordered_json{
       {"target", row.target},
       {"runs", row.runs},
-      {"ns", row.call.median},
-      {"ns_min", row.call.min},
-      {"ns_max", row.call.max},
-      {"ns_per_token", row.call.median / static_cast<double>(m.point.tokens)},
-      {"floor_ns", m.floor.median},
-      {"floor_ns_min", m.floor.min},
-      {"floor_ns_max", m.floor.max},
+      {"ns", Nanoseconds(row.call.median)},
+      {"ns_min", Nanoseconds(row.call.min)},
+      {"ns_max", Nanoseconds(row.call.max)},
+      {"ns_per_token", Nanoseconds(row.call.median / static_cast<double>(m.point.tokens))},
+      {"floor_ns", Nanoseconds(m.floor.median)},
+      {"floor_ns_min", Nanoseconds(m.floor.min)},
+      {"floor_ns_max", Nanoseconds(m.floor.max)},
       {"floor_stores", m.floor_stores == bench::Stores::kStreaming ? "streaming" : "ordinary"},
-      {"ratio", m.floor.median / row.call.median},
+      {"ratio", Thousandths(m.floor.median / row.call.median)},
       {"bytes", m.bytes},
-      {"gbps", static_cast<double>(m.bytes) / row.call.median}});
+      {"gbps", Thousandths(static_cast<double>(m.bytes) / row.call.median)}});
   return json;
 }
 
@@ -78,7 +83,7 @@ ordered_json PeerJson(const Measurement& m, const PeerResult& peer) {
   }
   json.update(RowJson(m, {peer.name, "", peer.runs, peer.call}));
   json.erase("target");
-  json["operator_ns"] = m.call.median;
+  json["operator_ns"] = Nanoseconds(m.call.median);
   json["mismatches"] = peer.mismatches;
   return json;
 }
@@ -129,6 +134,32 @@ std::string ProcessorName() {
   return "unknown";
 }
 
+// This process's command line, as Linux tells it.
+std::string CommandLine() {
+  std::ifstream cmdline("/proc/self/cmdline");
+  std::string command;
+  for (std::string word; std::getline(cmdline, word, '\0');) {
+    command += command.empty() ? "ropekv" : " " + word;
+  }
+  return command;
+}
+
+// The data or unified cache of a level, as Linux tells it: sysconf multiplies some by the number of
+// threads. 0 if there is none.
+int64_t CacheBytes(int level) {
+  for (int i = 0;; ++i) {
+    const std::string folder = fmt::format("/sys/devices/system/cpu/cpu0/cache/index{}/", i);
+    const auto read = [&](const char* name) {
+      std::string text;
+      std::getline(std::ifstream(folder + name), text);
+      return text;
+    };
+    if (read("level").empty()) return 0;
+    if (read("level") != std::to_string(level) || read("type") == "Instruction") continue;
+    return std::strtoll(read("size").c_str(), nullptr, 10) << 10;  // "32K"
+  }
+}
+
 ordered_json Machine() {
   utsname system{};
   uname(&system);
@@ -136,9 +167,9 @@ ordered_json Machine() {
           {"architecture", system.machine},
           {"kernel", system.release},
           {"threads", std::thread::hardware_concurrency()},
-          {"l1d_bytes", sysconf(_SC_LEVEL1_DCACHE_SIZE)},
-          {"l2_bytes", sysconf(_SC_LEVEL2_CACHE_SIZE)},
-          {"l3_bytes", sysconf(_SC_LEVEL3_CACHE_SIZE)},
+          {"l1d_bytes", CacheBytes(1)},
+          {"l2_bytes", CacheBytes(2)},
+          {"l3_bytes", CacheBytes(3)},
           {"compiler", __VERSION__},
           {"version", Version()}};
 }
@@ -149,7 +180,8 @@ void Report::Begin() const {
   if (format_ == ReportFormat::kTable) fmt::print("{}\n", TableHeading());
   if (format_ == ReportFormat::kCsv) fmt::print("{}\n", CsvHeading());
   if (format_ == ReportFormat::kJson) {
-    fmt::print("{{\"machine\": {},\n\"results\": [", Machine().dump());
+    fmt::print("{{\"machine\": {},\n\"command\": {},\n\"results\": [", Machine().dump(),
+               ordered_json(CommandLine()).dump());
   }
   std::fflush(stdout);
 }
@@ -166,8 +198,8 @@ void Report::Add(const Measurement& m) {
   for (const PeerResult& peer : m.peers) {
     peers_.push_back(PeerJson(m, peer).dump());
     if (!peer.measured()) {
-      notes_.push_back(fmt::format("{}: {}", peer.name,
-                                   peer.absent.empty() ? peer.failed : "absent: " + peer.absent));
+      notes_.insert(peer.name + ": " +
+                    (peer.absent.empty() ? peer.failed : "absent: " + peer.absent));
     } else if (format_ == ReportFormat::kTable) {
       fmt::print("{}\n", TableRow(m, {"  " + peer.name, "", peer.runs, peer.call}));
     } else if (format_ == ReportFormat::kCsv) {

@@ -3,6 +3,7 @@
 #ifndef ROPEKV_FRONTENDS_CLI_BENCH_REPORT_H_
 #define ROPEKV_FRONTENDS_CLI_BENCH_REPORT_H_
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,7 @@ class Report {
   ReportFormat format_;
   bool first_ = true;
   std::vector<std::string> peers_;  // JSON
-  std::vector<std::string> notes_;  // about peers, below the table
+  std::set<std::string> notes_;     // about peers, below the table
 };
 
 // "Llama-3-8B, 4096 tokens, x bf16, ..." for progress.
