@@ -9,6 +9,7 @@ import base64
 import html
 import json
 import os
+import statistics
 import sys
 
 try:
@@ -38,7 +39,8 @@ data included. Everything is warm that fits in the caches: a run repeats a short
 20 ms. The <em>copy</em> takes turns with the operator, in the same process, with the same buffers
 and threads. It reads the bytes that the operator must read and writes the bytes that it must write,
 to the same addresses, and computes nothing; the better of ordinary and streaming stores. The ratio
-is the copy's time over the operator's: 1 is the speed of memory."""
+is the copy's time over the operator's: 1 is the speed of memory. Peers work on the same data, those
+in Python in processes of their own; NumPy always uses one thread."""
 
 
 def megabytes(size, _position=None):
@@ -119,22 +121,22 @@ def draw_ratio(results, path):
         axis.set_xticks(tokens, [str(t) for t in tokens], rotation=45 if len(tokens) > 6 else 0)
         axis.xaxis.set_minor_locator(NullLocator())
         axis.set_xlabel("tokens of a call")
-        axis.set_ylabel("copy's time / operator's time")
         axis.grid(alpha=0.3)
     highest = max(row["ratio"] for rows in groups.values() for row in rows)
     axes[0].set_ylim(0, 1.1 * max(1, highest))
+    figure.supylabel("copy's time / operator's time", fontsize=10)
     finish(figure, axes, f"Speed beside a plain copy of the same bytes\n{note}", path)
 
 
 def draw_roofline(results, machine, path):
     note, groups = panels(results, by_model_and_threads)
-    figure, axes = grid(len(groups), sharex=True)
+    figure, axes = grid(len(groups), sharex=True, sharey=True)
+    shown = [row for rows in groups.values() for row in rows]
     for axis, ((model, threads), rows) in zip(axes, groups.items()):
         for label, style, mine in curves(rows):
             axis.plot([r["bytes"] for r in mine], [r["gbps"] for r in mine], label=label, **style)
             axis.plot([r["bytes"] for r in mine], [r["bytes"] / r["floor_ns"] for r in mine],
-                      color=FLOOR, linestyle="--", linewidth=1, label="the copy, for each of them")
-        axis.set_ylim(0, 1.12 * axis.get_ylim()[1])
+                      color=FLOOR, linestyle="--", linewidth=1, zorder=1)
         for level, name in (("L1", "l1d_bytes"), ("L2", "l2_bytes"), ("L3", "l3_bytes")):
             if machine.get(name, 0) > 0:
                 axis.axvline(machine[name], color=FLOOR, linewidth=0.8, linestyle=":")
@@ -142,12 +144,18 @@ def draw_roofline(results, machine, path):
                               xytext=(3, 0), textcoords="offset points", va="top", fontsize=9)
         axis.set_title(f"{model}, {threads_text(threads)}", fontsize=10)
         axis.set_xscale("log", base=2)
+        axis.set_yscale("log", base=2)
+        first = min(row["bytes"] for row in shown).bit_length() - 1
+        last = max(row["bytes"] for row in shown).bit_length()
+        axis.set_xticks([1 << bit for bit in range(first + first % 2, last + 1, 2)])
         axis.xaxis.set_major_formatter(FuncFormatter(megabytes))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.xaxis.set_minor_locator(NullLocator())
-        axis.tick_params(axis="x", labelrotation=30, labelbottom=True)
+        axis.tick_params(axis="x", labelsize=8, labelbottom=True)
         axis.set_xlabel("bytes read and written by a call")
-        axis.set_ylabel("GB/s")
         axis.grid(alpha=0.3)
+    axes[0].plot([], [], color=FLOOR, linestyle="--", linewidth=1, label="the copy, for each of them")
+    figure.supylabel("GB/s, logarithmic", fontsize=10)
     finish(figure, axes, f"Bytes moved per second, and what a copy of them reaches\n{note}", path)
 
 
@@ -157,7 +165,10 @@ def draw_peers(results, peers, path):
 
     note, groups = panels(peers, key)
     figure, axes = grid(len(groups), sharex=True)
-    names = ["the copy", "ropekv"] + list(dict.fromkeys(row["peer"] for row in peers))
+    slowness = {name: statistics.median(row["ns"] / row["operator_ns"] for row in peers
+                                        if row["peer"] == name)
+                for name in {row["peer"] for row in peers}}
+    names = ["the copy", "ropekv"] + sorted(slowness, key=slowness.get)
     for axis, (place, rows) in zip(axes, groups.items()):
         kinds = {(row["cache"], row["kv_output"]) for row in rows}
         mine = [row for row in results
