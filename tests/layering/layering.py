@@ -37,7 +37,7 @@ ALSO_ALLOWED = {
 }
 # Everything else may include what it likes, except these: (pattern, folders and files that may).
 RESERVED = [
-    (HIGHWAY, ["src/kernels", "bench/copy_floor.cc"]),
+    (HIGHWAY, ["src/kernels", "bench/copy_floor.cc", "bench/unfused_chain.cc"]),
     (SIMD, ["src/kernels", "src/run/fp_env.h", "tests"]),
     (INTERNAL, ["src", "bench", "tests"]),
     (ASCEND, ["frontends/aclnn", "tests/aclnn", "examples/aclnn"]),
