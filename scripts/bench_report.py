@@ -92,14 +92,15 @@ def grid(count, width=5.4, height=3.7, **options):
     return figure, list(axes.flat[:count])
 
 
-def finish(figure, axes, title, path, legend=True):
+def finish(figure, axes, title, path):
     figure.suptitle(title, fontsize=11)
-    if legend:
-        entries = {}
-        for axis in axes:
-            entries |= dict(zip(*reversed(axis.get_legend_handles_labels())))
-        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=3,
-                      fontsize=9, frameon=False)
+    entries = {}
+    for axis in axes:
+        entries |= dict(zip(*reversed(axis.get_legend_handles_labels())))
+    figure.legend(entries.values(), entries.keys(), loc="lower center", ncol=3, fontsize=9,
+                  frameon=False)
+    below = (0.1 + 0.2 * -(-len(entries) // 3)) / figure.get_figheight()
+    figure.get_layout_engine().set(rect=(0, below, 1, 1 - below))
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
 
