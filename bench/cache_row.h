@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the copy and the unfused chain share: where a token's cache row is, and who does which token.
+// What the copy and the unfused chain share: where a token's cache row is, and the threads.
 #ifndef ROPEKV_BENCH_CACHE_ROW_H_
 #define ROPEKV_BENCH_CACHE_ROW_H_
 

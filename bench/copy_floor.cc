@@ -124,10 +124,9 @@ void CopyTokens(const CopyCall& call, int64_t begin, int64_t end) {
 
 template <Stores kStores>
 void CopyWith(const CopyCall& call, int64_t begin, int64_t end) {
-  const auto copy = call.element == 4 ? (call.k ? CopyTokens<kStores, 4, true>
-                                                : CopyTokens<kStores, 4, false>)
-                                      : (call.k ? CopyTokens<kStores, 2, true>
-                                                : CopyTokens<kStores, 2, false>);
+  const auto copy = call.element == 4
+                        ? (call.k ? CopyTokens<kStores, 4, true> : CopyTokens<kStores, 4, false>)
+                        : (call.k ? CopyTokens<kStores, 2, true> : CopyTokens<kStores, 2, false>);
   copy(call, begin, end);
 }
 
@@ -165,8 +164,9 @@ CopyCall CallOf(const Spec& spec, const Args& args) {
       .x = in(args.x),
       .cos = in(args.cos),
       .sin = in(args.sin),
-      .activation_scale =
-          has_activation_scale ? static_cast<const volatile uint32_t*>(args.activation_scale) : nullptr,
+      .activation_scale = has_activation_scale
+                              ? static_cast<const volatile uint32_t*>(args.activation_scale)
+                              : nullptr,
       .q = out(args.q),
       .k = spec.kv_output ? out(args.k) : nullptr,
       .v = spec.kv_output ? out(args.v) : nullptr,

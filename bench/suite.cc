@@ -137,8 +137,8 @@ Measurement Measure(const Point& point, const workload::Case& made, const Measur
     const workload::Buffer k = made[TensorId::kKCache].Clone();
     const workload::Buffer v = made[TensorId::kVCache].Clone();
     run();
-    const int64_t different = CountDifferent(k, made[TensorId::kKCache]) +
-                              CountDifferent(v, made[TensorId::kVCache]);
+    const int64_t different =
+        CountDifferent(k, made[TensorId::kKCache]) + CountDifferent(v, made[TensorId::kVCache]);
     const int64_t written = 2 * point.tokens * point.model.kv_heads * point.model.head_dim;
     measurement.peers.push_back(
         {.name = "chain",

@@ -58,7 +58,7 @@ workload::Case CaseOf(const Point& point);
 // Another implementation at the same point.
 struct PeerResult {
   std::string name;
-  std::string version;   // of its library
+  std::string version;  // of its library
   int runs = 0;
   Timing call;
   double mismatches = 0;  // share of the int8 entries written that differ from the operator's

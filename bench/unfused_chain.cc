@@ -68,8 +68,8 @@ inline uint16_t Narrow(float value) {
   }
   const uint32_t normal = (magnitude - (112u << 23) + 0xFFF + (magnitude >> 13 & 1)) >> 13;
   // The unit in the last place of 0.5 is f16's smallest subnormal.
-  const uint32_t subnormal =
-      std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - std::bit_cast<uint32_t>(0.5f);
+  const uint32_t subnormal = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) -
+                             std::bit_cast<uint32_t>(0.5f);
   const uint32_t finite = magnitude < 0x38800000u ? subnormal : normal;
   const uint32_t large = nan ? 0x7E00 : 0x7C00;
   return static_cast<uint16_t>((bits >> 16 & 0x8000) | (magnitude >= 0x477FF000u ? large : finite));
@@ -191,18 +191,14 @@ void RunPass(Pass pass, const ChainCall& call, int64_t begin, int64_t end) {
   const bool f16 = call.spec.cos.dtype == DType::kF16;
   const bool ascend = f16 && call.spec.numerics == Numerics::kAscend;
   switch (pass) {
-    case Pass::kDequantise:
-      return Dequantise(call, begin, end);
+    case Pass::kDequantise: return Dequantise(call, begin, end);
     case Pass::kWidenTables:
       return (f16 ? WidenTables<DType::kF16> : WidenTables<DType::kBF16>)(call, begin, end);
-    case Pass::kRotate:
-      return (ascend ? Rotate<true> : Rotate<false>)(call, begin, end);
+    case Pass::kRotate: return (ascend ? Rotate<true> : Rotate<false>)(call, begin, end);
     case Pass::kNarrow:
       return (f16 ? NarrowOutputs<DType::kF16> : NarrowOutputs<DType::kBF16>)(call, begin, end);
-    case Pass::kQuantise:
-      return Quantise(call, begin, end);
-    case Pass::kScatter:
-      return Scatter(call, begin, end);
+    case Pass::kQuantise: return Quantise(call, begin, end);
+    case Pass::kScatter: return Scatter(call, begin, end);
   }
 }
 

@@ -24,9 +24,9 @@ class UnfusedChain {
  private:
   Plan plan_;
   Args args_;
-  std::vector<float> values_;      // [T, H]
-  std::vector<float> cos_, sin_;   // [T, D]
-  std::vector<int8_t> k_, v_;      // [T, Nkv * D]
+  std::vector<float> values_;     // [T, H]
+  std::vector<float> cos_, sin_;  // [T, D]
+  std::vector<int8_t> k_, v_;     // [T, Nkv * D]
 };
 
 }  // namespace ropekv::bench

@@ -18,6 +18,9 @@ try:
 except ImportError as import_error:
     numpy, numpy_error = None, import_error
 
+MATRICES = ("x", "cos", "sin", "k_cache", "v_cache")
+VECTORS = ("weight_scale", "activation_scale", "bias", "scale_k", "scale_v")
+
 
 class Case:
     """The tensors of a safetensors case; bf16 ones as uint16."""
@@ -58,10 +61,8 @@ class Case:
 
 def numpy_peer(case, _threads):
     bf16 = case.names["cos"] == "BF16"
-    x, cos, sin = (case.matrix(name) for name in ("x", "cos", "sin"))
-    weight_scale, activation_scale, bias, scale_k, scale_v = (case.vector(name) for name in (
-        "weight_scale", "activation_scale", "bias", "scale_k", "scale_v"))
-    caches = [case.matrix(name) for name in ("k_cache", "v_cache")]
+    x, cos, sin, *caches = (case.matrix(name) for name in MATRICES)
+    weight_scale, activation_scale, bias, scale_k, scale_v = (case.vector(n) for n in VECTORS)
     splits = numpy.cumsum(case.splits)[:2]
     half = case.head_dim // 2
 
@@ -110,11 +111,9 @@ def torch_call(torch, case):
         t = torch.from_numpy(array)
         return t.view(torch.bfloat16) if case.names[name] == "BF16" else t
 
-    x, cos, sin, k_cache, v_cache = (
-        tensor(name, case.matrix(name)) for name in ("x", "cos", "sin", "k_cache", "v_cache"))
+    x, cos, sin, k_cache, v_cache = (tensor(name, case.matrix(name)) for name in MATRICES)
     weight_scale, activation_scale, bias, scale_k, scale_v = (
-        tensor(name, case.vector(name)) for name in (
-            "weight_scale", "activation_scale", "bias", "scale_k", "scale_v"))
+        tensor(name, case.vector(name)) for name in VECTORS)
     slots = torch.from_numpy(case.slots)
     half, dtype = case.head_dim // 2, cos.dtype
     rotary = torch.float16 if case.half_arithmetic else torch.float32
@@ -172,27 +171,22 @@ def onnxruntime_peer(case, threads):
         nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
         return names[0] if outputs == 1 else names
 
-    def constant(array):
+    def constant(values, dtype="int64"):
+        array = numpy.array(values, dtype)
         constants.append(onnx.numpy_helper.from_array(array, f"c{len(constants)}"))
         return constants[-1].name
 
-    def integers(*values):
-        return constant(numpy.array(values, dtype="int64"))
-
-    def widen(name):
-        return node("Cast", name, to=types.FLOAT)
-
-    f = widen("x")
+    f, cos, sin = (node("Cast", name, to=types.FLOAT) for name in ("x", "cos", "sin"))
     if case.names["x"] == "I32":
         arrays |= {name: case.vector(name) for name in ("weight_scale", "bias")}
         arrays["activation_scale"] = case.vector("activation_scale").reshape(-1, 1)
         f = node("Mul", node("Mul", f, "weight_scale"), "activation_scale")
         f = node("Add", f, "bias")
-    q, k, v = node("Split", f, integers(*case.splits), outputs=3, axis=1)
-    cos, sin, flat = widen("cos"), widen("sin"), integers(case.tokens, -1)
+    q, k, v = node("Split", f, constant(case.splits), outputs=3, axis=1)
+    flat = constant([case.tokens, -1])
 
     def rotate(t):
-        heads = node("Reshape", t, integers(case.tokens, -1, case.head_dim))
+        heads = node("Reshape", t, constant([case.tokens, -1, case.head_dim]))
         low, high = node("Split", heads, outputs=2, axis=2, num_outputs=2)
         turned = node("Concat", node("Neg", high), low, axis=2)
         return node("Reshape", node("Add", node("Mul", heads, cos), node("Mul", turned, sin)), flat)
@@ -202,18 +196,16 @@ def onnxruntime_peer(case, threads):
     for name, t in zip("qkv", (q, k, v) if case.kv_output else (q,)):
         array = numpy.empty((case.tokens, case.splits["qkv".index(name)]), "uint16")
         outputs[node("Cast", t, to=output_type)] = (output_type, array)
-    zero = constant(numpy.zeros(case.splits[1], "int8"))
+    zero = constant([0] * case.splits[1], "int8")
     levels = []
     for t, scale in ((k, "scale_k"), (v, "scale_v")):
         levels.append(numpy.empty((case.tokens, case.splits[1]), "int8"))
         outputs[node("QuantizeLinear", t, scale, zero, axis=1)] = (types.INT8, levels[-1])
 
-    def describe(name, code, array):
-        return helper.make_tensor_value_info(name, code, array.shape)
-
+    describe = helper.make_tensor_value_info
     graph = helper.make_graph(
-        nodes, "operator", [describe(n, codes[case.names[n]], a) for n, a in arrays.items()],
-        [describe(n, *entry) for n, entry in outputs.items()], constants)
+        nodes, "operator", [describe(n, codes[case.names[n]], a.shape) for n, a in arrays.items()],
+        [describe(n, code, a.shape) for n, (code, a) in outputs.items()], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -70,7 +70,7 @@ def curves(rows):
 
 
 def panels(rows, key):
-    """(note, {key: rows}) for the pictures: of the commonest cache and outputs, and not too many."""
+    """(note, {key: rows}) to draw: those of the commonest cache and outputs, and not too many."""
     kind = commonest((row["cache"], row["kv_output"]) for row in rows)
     groups = {}
     for row in rows:
@@ -155,7 +155,7 @@ def draw_roofline(results, machine, path):
         axis.tick_params(axis="x", labelsize=8, labelbottom=True)
         axis.set_xlabel("bytes read and written by a call")
         axis.grid(alpha=0.3)
-    axes[0].plot([], [], color=FLOOR, linestyle="--", linewidth=1, label="the copy, for each of them")
+    axes[0].plot([], [], color=FLOOR, linestyle="--", linewidth=1, label="the copy, each")
     figure.supylabel("GB/s, logarithmic", fontsize=10)
     finish(figure, axes, f"Bytes moved per second, and what a copy of them reaches\n{note}", path)
 

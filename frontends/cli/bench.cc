@@ -17,10 +17,10 @@ namespace ropekv::cli {
 namespace {
 
 constexpr char kFooter[] =
-    R"(Each time is the median over the runs of one call, with everything warm that fits in the caches;
-+-% is half the spread. The copy beside it takes turns with it: it reads the bytes that the operator
-must read and writes the bytes that it must write, at the same addresses and with the same threads,
-and computes nothing; the better of ordinary and streaming stores. ratio = copy / call.
+    R"(Each time is the median over the runs of one call, with all warm that fits in the caches; +-% is
+half the spread. The copy beside it takes turns with it: it reads the bytes that the operator must
+read and writes the bytes that it must write, at the same addresses and with the same threads, and
+computes nothing; the better of ordinary and streaming stores. ratio = copy / call.
 
 A point is a word of each list. Unless given:
             --model          --tokens                        --cache  --kv-output  --threads
@@ -46,7 +46,7 @@ Examples:
   ropekv bench --model llama-3-8b,phi-3-mini --tokens 1,4096 --x int32,bf16 --threads 1,all
   ropekv bench --tokens 4096 --cache all --numerics float32 --threads 1 --csv
   ropekv bench --tokens 16,4096 --threads 1 --peer
-  ropekv bench --model all --tokens 256 --peer chain,torch --python venv/bin/python --json > a.json)";
+  ropekv bench --tokens 256 --peer chain,torch --python venv/bin/python --json > bench.json)";
 
 // One line on the terminal, rewritten for each point and removed at the end.
 class Progress {
@@ -125,8 +125,9 @@ void AddBench(CLI::App& app) {
   const auto command = std::make_shared<BenchCommand>();
   command->points.AddTo(*bench);
   AddInteger(*bench, "--runs", &command->runs, 1, 1000, "Of each measurement; 9 unless given");
-  bench->add_option("--peer", command->peers,
-                    "Other implementations, see below; all if none is named")
+  bench
+      ->add_option("--peer", command->peers,
+                   "Other implementations, see below; all if none is named")
       ->delimiter(',')
       ->expected(0, -1)
       ->default_str("all")

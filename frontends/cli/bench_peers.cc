@@ -113,7 +113,8 @@ PeerResult MeasurePythonPeer(const std::string& python, const std::string& peer,
   if (line.is_object()) return ResultOf(peer, line);
   PeerResult result;
   result.name = peer;
-  const bool not_found = WIFEXITED(status) && (WEXITSTATUS(status) == 126 || WEXITSTATUS(status) == 127);
+  const bool not_found =
+      WIFEXITED(status) && (WEXITSTATUS(status) == 126 || WEXITSTATUS(status) == 127);
   const std::string said = Escape(LastLine(errors));
   (not_found ? result.absent : result.failed) =
       said.empty() ? fmt::format("{} ended with status {}", python, status) : said;

@@ -43,9 +43,8 @@ std::vector<T> ParseChoices(std::string_view option, const std::vector<std::stri
   std::vector<T> all;
   for (const Choice<T>& choice : choices) all.push_back(choice.value);
   if (words == std::vector<std::string>{"all"}) return all;
-  return ParseEach(words, [&](const std::string& word) {
-    return ParseChoice(option, word, choices);
-  });
+  return ParseEach(words,
+                   [&](const std::string& word) { return ParseChoice(option, word, choices); });
 }
 
 std::vector<workload::Model> ParseModels(const std::vector<std::string>& names) {
@@ -123,8 +122,9 @@ std::vector<bench::Variant> PointOptions::Variants() const {
     }
   }
   if (variants.empty()) {
-    throw InputError("bench", "no kernel is of that --x, --dtype and --numerics: q has x's dtype "
-                              "unless x is int32, and with bf16 the two numerics are one");
+    throw InputError("bench",
+                     "no kernel is of that --x, --dtype and --numerics: q has x's dtype "
+                     "unless x is int32, and with bf16 the two numerics are one");
   }
   return variants;
 }

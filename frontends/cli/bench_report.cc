@@ -163,14 +163,10 @@ int64_t CacheBytes(int level) {
 ordered_json Machine() {
   utsname system{};
   uname(&system);
-  return {{"processor", ProcessorName()},
-          {"architecture", system.machine},
-          {"kernel", system.release},
-          {"threads", std::thread::hardware_concurrency()},
-          {"l1d_bytes", CacheBytes(1)},
-          {"l2_bytes", CacheBytes(2)},
-          {"l3_bytes", CacheBytes(3)},
-          {"compiler", __VERSION__},
+  return {{"processor", ProcessorName()}, {"architecture", system.machine},
+          {"kernel", system.release},     {"threads", std::thread::hardware_concurrency()},
+          {"l1d_bytes", CacheBytes(1)},   {"l2_bytes", CacheBytes(2)},
+          {"l3_bytes", CacheBytes(3)},    {"compiler", __VERSION__},
           {"version", Version()}};
 }
 
@@ -211,8 +207,7 @@ void Report::Add(const Measurement& m) {
 
 void Report::End() const {
   if (format_ == ReportFormat::kJson) {
-    fmt::print("],\n\"peers\": [{}{}]}}\n", peers_.empty() ? "" : "\n ",
-               fmt::join(peers_, ",\n "));
+    fmt::print("],\n\"peers\": [{}{}]}}\n", peers_.empty() ? "" : "\n ", fmt::join(peers_, ",\n "));
   }
   if (format_ == ReportFormat::kTable) {
     for (const std::string& note : notes_) fmt::print("{}\n", note);

@@ -11,9 +11,7 @@ namespace {
 
 TEST(MeasureInTurns, OrdersItsNumbersAndItsFunctions) {
   const auto sleep = [](int microseconds) {
-    return [microseconds] {
-      std::this_thread::sleep_for(std::chrono::microseconds(microseconds));
-    };
+    return [microseconds] { std::this_thread::sleep_for(std::chrono::microseconds(microseconds)); };
   };
   // A sleep is never shorter than it should be.
   const auto timings =

@@ -46,10 +46,10 @@ void Refuses(const std::string& arguments, const std::string& message) {
 TEST(BenchHelp, NamesEveryOptionAndFitsTheScreen) {
   const std::string help = Succeeds("bench --help");
   for (const char* option :
-       {"--model", "--tokens", "--x", "--dtype", "--numerics", "--cache", "--kv-output",
-        "--threads", "--quick", "--full", "--target", "--runs", "--peer", "--python", "--csv",
-        "--json", "chain", "numpy", "onnxruntime", "torch", "torch-compile", "valgrind",
-        "Examples:\n  "}) {
+       {"--model",     "--tokens",  "--x",           "--dtype",  "--numerics",   "--cache",
+        "--kv-output", "--threads", "--quick",       "--full",   "--target",     "--runs",
+        "--peer",      "--python",  "--csv",         "--json",   "chain",        "numpy",
+        "onnxruntime", "torch",     "torch-compile", "valgrind", "Examples:\n  "}) {
     EXPECT_THAT(help, HasSubstr(option));
   }
   for (const std::string& line : LinesOf(help)) {
@@ -159,8 +159,7 @@ TEST(BenchLists, HaveDefaults) {
   EXPECT_THAT(ValuesOf(quick, "tokens"), ElementsAre(1, 16, 256, 4096));
   EXPECT_THAT(ValuesOf(quick, "threads"), ElementsAre(1));
   const std::string full = "bench --full --x bf16 --tokens 1 --runs 1 --json ";
-  const json models =
-      json::parse(Succeeds(full + "--cache page --kv-output false --threads 1"));
+  const json models = json::parse(Succeeds(full + "--cache page --kv-output false --threads 1"));
   EXPECT_EQ(models["results"].size(), 20u);
   EXPECT_EQ(ValuesOf(models, "model").size(), 20u);
   const json others = json::parse(Succeeds(full + "--model llama-3-70b-tp8"));
