@@ -10,7 +10,6 @@ from those of the result file. The caches of the case are updated in place where
 import argparse
 import json
 import statistics
-import sys
 import time
 
 try:
@@ -192,7 +191,7 @@ def onnxruntime_peer(case, threads):
         return node("Reshape", node("Add", node("Mul", heads, cos), node("Mul", turned, sin)), flat)
 
     q, k = rotate(q), rotate(k)
-    outputs = {}  # name: its type and the array it goes to
+    outputs = {}  # name: type, array
     for name, t in zip("qkv", (q, k, v) if case.kv_output else (q,)):
         array = numpy.empty((case.tokens, case.splits["qkv".index(name)]), "uint16")
         outputs[node("Cast", t, to=output_type)] = (output_type, array)
@@ -203,9 +202,9 @@ def onnxruntime_peer(case, threads):
         outputs[node("QuantizeLinear", t, scale, zero, axis=1)] = (types.INT8, levels[-1])
 
     describe = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        nodes, "operator", [describe(n, codes[case.names[n]], a.shape) for n, a in arrays.items()],
-        [describe(n, code, a.shape) for n, (code, a) in outputs.items()], constants)
+    inputs = [describe(name, codes[case.names[name]], a.shape) for name, a in arrays.items()]
+    results = [describe(name, code, a.shape) for name, (code, a) in outputs.items()]
+    graph = helper.make_graph(nodes, "operator", inputs, results, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -297,4 +296,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

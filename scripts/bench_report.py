@@ -27,6 +27,7 @@ KERNELS = [("i32", "f16", "float32", "#0072B2", "o"), ("i32", "bf16", "float32",
 FLOOR = "#777777"
 MOST_PANELS = 8
 
+# The first nine tell points apart.
 COLUMNS = [("model", "model"), ("tokens", "tokens"), ("x", "x"), ("dtype", "q"),
            ("numerics", "numerics"), ("cache", "cache"), ("kv_output", "k, v out"),
            ("threads", "threads"), ("target", "target"), ("runs", "runs"), ("ns", "ns/call"),
@@ -43,11 +44,9 @@ is the copy's time over the operator's: 1 is the speed of memory. Peers work on 
 in Python in processes of their own; NumPy always uses one thread."""
 
 
-def megabytes(size, _position=None):
-    for unit, scale in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if size >= 1 << scale:
-            return f"{size / (1 << scale):g} {unit}"
-    return f"{size:g} B"
+def size_text(size, _position=None):
+    unit, scale = next((u for u in (("GiB", 30), ("MiB", 20)) if size >= 1 << u[1]), ("KiB", 10))
+    return f"{size / (1 << scale):g} {unit}"
 
 
 def threads_text(count):
@@ -149,7 +148,7 @@ def draw_roofline(results, machine, path):
         first = min(row["bytes"] for row in shown).bit_length() - 1
         last = max(row["bytes"] for row in shown).bit_length()
         axis.set_xticks([1 << bit for bit in range(first + first % 2, last + 1, 2)])
-        axis.xaxis.set_major_formatter(FuncFormatter(megabytes))
+        axis.xaxis.set_major_formatter(FuncFormatter(size_text))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.xaxis.set_minor_locator(NullLocator())
         axis.tick_params(axis="x", labelsize=8, labelbottom=True)
@@ -224,12 +223,13 @@ code{background:#f3f3f3;padding:2px 4px}"""
 
 def page(report, pictures):
     machine = report["machine"]
-    sizes = [{"name": key.replace("_bytes", " cache"), "value": megabytes(value)}
+    sizes = [{"name": key.replace("_bytes", " cache"), "value": size_text(value)}
              if key.endswith("_bytes") else {"name": key, "value": str(value)}
              for key, value in machine.items()]
     parts = [f"<!doctype html><html lang=en><meta charset=utf-8><title>ropekv bench</title>"
              f"<style>{STYLE}</style><h1>ropekv bench</h1>",
-             f"<p>{METHOD}</p><p><code>{html.escape(report.get('command', ''))}</code></p>",
+             f"<p>{METHOD}</p>",
+             *(f"<p><code>{html.escape(command)}</code></p>" for command in report["commands"]),
              "<h2>Machine</h2>", table([("name", ""), ("value", "")], sizes)]
     for title, path in pictures:
         with open(path, "rb") as file:
@@ -253,15 +253,28 @@ def page(report, pictures):
     return "".join(parts) + "</html>\n"
 
 
+def load(paths):
+    """One report of several; of points that occur more than once the first counts."""
+    reports = []
+    for path in paths:
+        with open(path, encoding="utf-8") as file:
+            reports.append(json.load(file))
+    results = {}
+    for row in (row for report in reports for row in report["results"]):
+        results.setdefault(tuple(row[key] for key, _ in COLUMNS[:9]), row)
+    return {"machine": reports[0]["machine"], "results": list(results.values()),
+            "commands": [report.get("command", "") for report in reports],
+            "peers": [row for report in reports for row in report["peers"]]}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("json", help="what `ropekv bench --json` printed")
+    parser.add_argument("json", nargs="+", help="what `ropekv bench --json` printed")
     parser.add_argument("-o", "--output", default=".", help="folder; default: this one")
     arguments = parser.parse_args()
-    with open(arguments.json, encoding="utf-8") as file:
-        report = json.load(file)
+    report = load(arguments.json)
     if not report["results"]:
-        sys.exit(f"bench_report.py: {arguments.json}: no results")
+        sys.exit(f"bench_report.py: {arguments.json[0]}: no results")
     os.makedirs(arguments.output, exist_ok=True)
     pictures = []
 

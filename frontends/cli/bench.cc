@@ -17,9 +17,9 @@ namespace ropekv::cli {
 namespace {
 
 constexpr char kFooter[] =
-    R"(Each time is the median over the runs of one call, with all warm that fits in the caches; +-% is
-half the spread. The copy beside it takes turns with it: it reads the bytes that the operator must
-read and writes the bytes that it must write, at the same addresses and with the same threads, and
+    R"(A time is the median over the runs of one call, all warm that fits in the caches; +-% is half
+the spread. The copy beside it takes turns with it: it reads the bytes that the operator must read
+and writes the bytes that it must write, at the same addresses and with the same threads, and
 computes nothing; the better of ordinary and streaming stores. ratio = copy / call.
 
 A point is a word of each list. Unless given:

@@ -14,8 +14,8 @@ SCRIPT, ROPEKV = sys.argv.pop(1), sys.argv.pop(1)
 BENCH = [ROPEKV, "bench", "--numerics", "float32", "--runs", "1", "--json"]
 
 
-def report(source, folder):
-    return subprocess.run([sys.executable, SCRIPT, source, "-o", folder], check=False,
+def report(folder, *sources):
+    return subprocess.run([sys.executable, SCRIPT, *sources, "-o", folder], check=False,
                           capture_output=True, text=True)
 
 
@@ -32,7 +32,7 @@ class Report(unittest.TestCase):
         data = json.loads(printed)
         change(data)
         self.json.write_text(json.dumps(data), encoding="utf-8")
-        done = report(self.json, self.output)
+        done = report(self.output, self.json)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         return data, (self.output / "report.html").read_text(encoding="utf-8")
 
@@ -63,6 +63,15 @@ class Report(unittest.TestCase):
         self.assertEqual(page.count("<tr><td>chain<"), len(data["results"]))
         self.assertIn("no &lt;beads&gt;", page)
 
+    def test_several_runs(self):
+        data, page = self.make("--x", "bf16", "--tokens", "1,4", "--threads", "1")
+        done = report(self.output, self.json, self.json)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        again = (self.output / "report.html").read_text(encoding="utf-8")
+        for text in (page, again):
+            self.assertEqual(text.count("<td>Llama-3-8B<"), len(data["results"]))
+        self.assertEqual(again.count(data["command"]), 2)
+
     def test_many_models(self):
         data, page = self.make("--model", "all", "--x", "f16", "--tokens", "1", "--threads", "1")
         self.check_pictures(["ratio.png", "roofline.png"])
@@ -71,7 +80,7 @@ class Report(unittest.TestCase):
 
     def test_bad_input(self):
         self.json.write_text('{"machine": {}, "results": [], "peers": []}', encoding="utf-8")
-        done = report(self.json, self.output)
+        done = report(self.output, self.json)
         self.assertEqual(done.returncode, 1)
         self.assertIn("no results", done.stderr)
         self.assertFalse(self.output.exists())
