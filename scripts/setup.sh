@@ -7,7 +7,7 @@ set -euo pipefail
 packages=(cmake g++ libcli11-dev libfmt-dev libhwy-dev libtbb-dev make ninja-build
   nlohmann-json3-dev pkg-config)
 if [[ ${1:-} == test ]]; then
-  packages+=(clang libclang-rt-14-dev libgmock-dev libgtest-dev python3)
+  packages+=(clang libclang-rt-14-dev libgmock-dev libgtest-dev python3 python3-matplotlib python3-numpy)
 fi
 
 fail() {

@@ -37,22 +37,21 @@ struct DivisionCodec {
   }
 
   template <class DF>
-  static HWY_INLINE Int32<DF> Level(DF df, Float32<DF> value, Float32<DF> scale,
-                                    Float32<DF> offset, Certain&) {
+  static HWY_INLINE Int32<DF> Level(DF df, Float32<DF> value, Float32<DF> scale, Float32<DF> offset,
+                                    Certain&) {
     value = hn::Add(hn::Div(value, scale), offset);
     value = hn::IfThenZeroElse(hn::IsNaN(value), value);
     value = hn::Min(hn::Max(value, hn::Set(df, -128.0f)), hn::Set(df, 127.0f));
-    // 1.5 * 2^23 has an ulp of 1: the sum with it is rounded to nearest even by the addition itself,
-    // and its low 16 bits are the integer. Highway's NearestInt is inexact on the scalar target
-    // (0.49999997 becomes 1) and carries an overflow fix-up elsewhere that clamped values do not
-    // need.
+    // 1.5 * 2^23 has an ulp of 1: the sum with it is rounded to nearest even by the addition
+    // itself, and its low 16 bits are the integer. Highway's NearestInt carries an overflow fix-up
+    // that clamped values do not need.
     const hn::RebindToSigned<DF> di;
     return hn::ShiftLeft<16>(hn::BitCast(di, hn::Add(value, hn::Set(df, 12582912.0f))));
   }
 };
 
-// The same without a division: value * (1 / scale) + offset in fixed point, in units u = 2^-16, with
-// half a level added for rounding:
+// The same without a division: value * (1 / scale) + offset in fixed point, in units u = 2^-16,
+// with half a level added for rounding:
 //
 //   int16: the level, still to be saturated | 16 bits: fraction
 //

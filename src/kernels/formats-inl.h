@@ -31,8 +31,8 @@ inline constexpr bool kHasF16Conversion = HWY_TARGET <= HWY_AVX2;  // F16C
 inline constexpr bool kHasF16Conversion = HWY_TARGET != HWY_SCALAR && HWY_ARCH_ARM_A64;
 #endif
 
-// Rounded to the nearest i32. What does not fit becomes the nearest i32 or has its lower half zero, a
-// NaN the latter: what x86 and Arm give without the fix-up that Highway would add on x86.
+// Rounded to the nearest i32. What does not fit becomes the nearest i32 or has its lower half zero,
+// a NaN the latter: what x86 and Arm give without the fix-up that Highway would add on x86.
 template <class DF>
 HWY_INLINE Int32<DF> ToInt(DF, Float32<DF> value) {
 #if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
@@ -71,9 +71,8 @@ struct Pack {
     const hn::Repartition<int16_t, DF> d16;
 #if HWY_TARGET == HWY_AVX2
     (void)df;
-    return InOrder<uint32_t>(d8, hn::DemoteTo(d8, hn::ReorderDemote2To(
-                                                      d16, hn::ShiftRight<16>(a),
-                                                      hn::ShiftRight<16>(b))));
+    return InOrder<uint32_t>(d8, hn::DemoteTo(d8, hn::ReorderDemote2To(d16, hn::ShiftRight<16>(a),
+                                                                       hn::ShiftRight<16>(b))));
 #else
     (void)df;
     return Narrow(d8, hn::ConcatOdd(d16, hn::BitCast(d16, b), hn::BitCast(d16, a)));

@@ -18,8 +18,8 @@
 #include "hwy/highway.h"
 #include "kernels/formats-inl.h"
 
-// For the body of a loop that is passed to a loop: g++ leaves a long one out of line, and its vectors
-// then go through memory.
+// For the body of a loop that is passed to a loop: g++ leaves a long one out of line, and its
+// vectors then go through memory.
 #undef ROPEKV_INLINE_LAMBDA
 #define ROPEKV_INLINE_LAMBDA HWY_ATTR __attribute__((always_inline))
 
@@ -185,8 +185,8 @@ struct StridedLanes {
   }
 
   template <Stores stores, class DF>
-  static HWY_INLINE void StoreLevels(DF df, Int32<DF> a, Int32<DF> b, Row<int8_t> row,
-                                     int64_t lane, int64_t n) {
+  static HWY_INLINE void StoreLevels(DF df, Int32<DF> a, Int32<DF> b, Row<int8_t> row, int64_t lane,
+                                     int64_t n) {
     int8_t lanes[2 * kMaxLanes];
     DenseLanes::StoreLevels<Stores::kOrdinary>(df, a, b, {lanes, 1}, 0, n);
     Scatter(df, lanes, row, lane, n);
@@ -213,10 +213,10 @@ HWY_INLINE Row<T> Skip(Row<T> row, int64_t lanes) {
   return row;
 }
 
-// Calls body(position, lane) for each step of a row of n lanes. Where a last step does not fit, dense
-// lanes pull it back to end at n, and it repeats lanes of the one before: no masks, nothing touched
-// past the end, and the same bytes again, since inputs and outputs never overlap. Its position is
-// not pulled back, for scratch that it must not share with its neighbour.
+// Calls body(position, lane) for each step of a row of n lanes. Where a last step does not fit,
+// dense lanes pull it back to end at n, and it repeats lanes of the one before: no masks, nothing
+// touched past the end, and the same bytes again, since inputs and outputs never overlap. Its
+// position is not pulled back, for scratch that it must not share with its neighbour.
 template <class Lanes, class DF, class Body>
 HWY_INLINE void ForSteps(DF df, int64_t n, const Body& body) {
   const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(df));

@@ -34,7 +34,11 @@ struct Tile {
 // reciprocal is worked out, once for all of a tile's tokens:
 //
 //   for each head, for each step of its pairs, for each token: load, rotate, quantise, store
-inline constexpr int64_t kMaxTile = 16;
+//
+// Where nothing belongs to a channel, a token's heads are the innermost loop. Rows of x and q are
+// often multiples of 4096 bytes long, and then the processor takes the load of one token for a
+// reader of what it has just stored for another.
+inline constexpr int64_t kMaxTile = 8;
 // For fewer tokens reciprocals do not pay.
 inline constexpr int64_t kMinReciprocalTile = 3;
 
@@ -82,57 +86,88 @@ class TileKernel {
  private:
   template <Part part, class Codec>
   static HWY_NOINLINE void Heads(const RowCall& call, const Tile tile, const float* angles) {
+    constexpr bool kHeadsInside = part == Part::kQ && std::is_empty_v<Param>;
+    // The levels of a step are not a whole line, and by the next step the others of the tile are in
+    // the way: a streaming store would write half lines.
+    constexpr bool kStages = part != Part::kQ && stores == Stores::kStreaming;
+    HWY_ALIGN int8_t stage[kStages ? kMaxTile * 2 * kMaxPairs : 1];
     const int64_t heads = part == Part::kQ ? call.num_q_heads : call.num_kv_heads;
-    for (int64_t head = 0; head < heads; ++head) {
+    for (int64_t i = 0; i < (kHeadsInside ? tile.count : heads); ++i) {
       ForSteps<Lanes>(DF(), tile.pairs, [&](int64_t position, int64_t lane) ROPEKV_INLINE_LAMBDA {
-        Step<part, Codec>(call, tile, angles, head, position, lane, 0, tile.count);
+        if constexpr (kHeadsInside) {
+          Step<part, Codec, true>(call, tile, angles, nullptr, position, lane, 0, i, heads);
+        } else {
+          Step<part, Codec, false>(call, tile, angles, stage, position, lane, i, 0, tile.count);
+        }
       });
+      if constexpr (kStages) {
+        StreamLevels(part == Part::kK ? call.k_cache : call.v_cache, tile, i, call.head_dim, stage);
+      }
+    }
+  }
+
+  // Copies one head of int8 levels past the caches, in whole lines.
+  static HWY_INLINE void StreamLevels(const CacheRows& cache, const Tile tile, int64_t head,
+                                      int64_t head_dim, const int8_t* stage) {
+    const hn::CappedTag<int8_t, 64> d;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+    for (int64_t slot = 0; slot < tile.count; ++slot) {
+      int8_t* row = cache.rows[tile.token + slot];
+      if (row == nullptr) continue;
+      for (int64_t lane = 0; lane < head_dim; lane += lanes) {
+        hn::Stream(hn::Load(d, stage + slot * head_dim + lane), d,
+                   row + head * cache.head_stride + lane);
+      }
     }
   }
 
   // What a codec was in doubt about.
   template <Part part>
-  static HWY_NOINLINE void StepByDivision(const RowCall& call, const Tile tile,
-                                          const float* angles, int64_t head, int64_t position,
-                                          int64_t lane, int64_t slot) {
-    Step<part, DivisionCodec>(call, tile, angles, head, position, lane, slot, slot + 1);
+  static HWY_NOINLINE void StepByDivision(const RowCall& call, const Tile tile, const float* angles,
+                                          int8_t* stage, int64_t position, int64_t lane,
+                                          int64_t head, int64_t slot) {
+    Step<part, DivisionCodec, false>(call, tile, angles, stage, position, lane, head, slot, 1);
   }
 
-  // One step of one head, for slots [begin, end) of the tile. All state is in local variables: what
-  // is reached through a pointer would be read again after every vector store, which may alias it.
-  template <Part part, class Codec>
+  // One step of pairs, from this head of the tile's token number `slot` on: of `count` heads of
+  // this token, or of this head of `count` tokens. All state is in local variables: what is reached
+  // through a pointer would be read again after every vector store, which may alias it.
+  template <Part part, class Codec, bool kHeadsInside>
   static HWY_INLINE void Step(const RowCall& call, const Tile tile, const float* angles,
-                              int64_t head, int64_t position, int64_t lane, int64_t begin,
-                              int64_t end) {
+                              int8_t* stage, int64_t position, int64_t lane, int64_t head,
+                              int64_t slot, int64_t count) {
     const DF df;
     const auto lanes = static_cast<int64_t>(hn::Lanes(df));
     const int64_t half = call.head_dim / 2;
     const int64_t n = tile.pairs;
-    const int64_t token = tile.token + begin;
+    const int64_t token = tile.token + slot;
 
     const int64_t heads_before = part == Part::kQ   ? 0
                                  : part == Part::kK ? call.num_q_heads
                                                     : call.num_q_heads + call.num_kv_heads;
     const int64_t channel = (heads_before + head) * call.head_dim + tile.first;
-    X x_lo(call, token, channel);
-    X x_hi(call, token, channel + half);
-    Param scale_lo_a, scale_lo_b, scale_hi_a, scale_hi_b, bias_lo_a, bias_lo_b, bias_hi_a, bias_hi_b;
+    const int64_t x_stride =
+        kHeadsInside ? call.head_dim * call.x.lane_stride : call.x.token_stride;
+    X x_lo(call, token, channel, x_stride);
+    X x_hi(call, token, channel + half, x_stride);
+    Param scale_lo_a, scale_lo_b, scale_hi_a, scale_hi_b, bias_lo_a, bias_lo_b, bias_hi_a,
+        bias_hi_b;
     x_lo.LoadParams(df, lane, n, scale_lo_a, scale_lo_b, bias_lo_a, bias_lo_b);
     x_hi.LoadParams(df, lane, n, scale_hi_a, scale_hi_b, bias_hi_a, bias_hi_b);
 
     const int64_t room = Angles::TokenRoom(df, n);
-    const float* turn = angles + begin * room + 4 * position;
+    const float* turn = angles + slot * room + 4 * position;
 
     const RowOutput& out = part == Part::kQ ? call.q : part == Part::kK ? call.k : call.v;
-    const int64_t out_stride = out.token_stride;
+    const int64_t out_stride = kHeadsInside ? out.head_stride : out.token_stride;
     auto out_lo = Skip<Lanes>(RowOf<uint16_t>(out, token, head), tile.first);
     auto out_hi = Skip<Lanes>(out_lo, half);
 
     const CacheRows& cache = part == Part::kK ? call.k_cache : call.v_cache;
-    int8_t* const* rows = cache.rows + tile.token;
+    int8_t* const* rows = cache.rows + token;
     const int64_t cache_stride = cache.lane_stride;
-    const int64_t cache_lo = head * cache.head_stride + tile.first * cache_stride;
-    const int64_t cache_hi = cache_lo + half * cache_stride;
+    const int64_t cache_offset = head * cache.head_stride + tile.first * cache_stride;
+    if constexpr (stores == Stores::kStreaming) stage += slot * call.head_dim;
     Vec level_lo_a, level_lo_b, level_hi_a, level_hi_b, shift_lo_a, shift_lo_b, shift_hi_a,
         shift_hi_b;
     if constexpr (part != Part::kQ) {
@@ -154,18 +189,18 @@ class TileKernel {
       prepare(half + tile.first, level_hi_a, level_hi_b, shift_hi_a, shift_hi_b);
     }
 
-    for (int64_t slot = begin; slot < end; ++slot) {
+    for (int64_t i = 0; i < count; ++i) {
       Vec lo_a, lo_b, hi_a, hi_b;
       x_lo.Load(df, lane, n, scale_lo_a, scale_lo_b, bias_lo_a, bias_lo_b, lo_a, lo_b);
       x_hi.Load(df, lane, n, scale_hi_a, scale_hi_b, bias_hi_a, bias_hi_b, hi_a, hi_b);
       if constexpr (stores == Stores::kStreaming) {
-        x_lo.Prefetch(kMaxTile, lane, 2 * lanes);
-        x_hi.Prefetch(kMaxTile, lane, 2 * lanes);
+        x_lo.Prefetch(kMaxTile * call.x.token_stride + lane, 2 * lanes);
+        x_hi.Prefetch(kMaxTile * call.x.token_stride + lane, 2 * lanes);
       }
       if constexpr (part != Part::kV) {
         Rotary::Rotate(df, turn, lo_a, hi_a);
         Rotary::Rotate(df, turn + lanes, lo_b, hi_b);
-        turn += room;
+        if constexpr (!kHeadsInside) turn += room;
       }
       if (part == Part::kQ || out_lo.data) {
         Lanes::template StoreHalf<Format, stores>(df, lo_a, lo_b, out_lo, lane, n);
@@ -173,11 +208,12 @@ class TileKernel {
         out_lo.data += out_stride;
         out_hi.data += out_stride;
       }
-      x_lo.NextToken();
-      x_hi.NextToken();
+      x_lo.Next();
+      x_hi.Next();
       if constexpr (part != Part::kQ) {
-        int8_t* row = rows[slot];
+        int8_t* row = rows[i];
         if (row == nullptr) continue;
+        row = stores == Stores::kStreaming ? stage + i * call.head_dim : row + cache_offset;
         if constexpr (part == Part::kK) {
           lo_a = Round::Step(df, lo_a);
           lo_b = Round::Step(df, lo_b);
@@ -185,39 +221,39 @@ class TileKernel {
           hi_b = Round::Step(df, hi_b);
         }
         auto doubt = Codec::NoDoubt(df);
-        Lanes::template StoreLevels<stores>(
+        Lanes::template StoreLevels<Stores::kOrdinary>(
             df, Codec::Level(df, lo_a, level_lo_a, shift_lo_a, doubt),
-            Codec::Level(df, lo_b, level_lo_b, shift_lo_b, doubt),
-            Row<int8_t>{row + cache_lo, cache_stride}, lane, n);
-        Lanes::template StoreLevels<stores>(
+            Codec::Level(df, lo_b, level_lo_b, shift_lo_b, doubt), Row<int8_t>{row, cache_stride},
+            lane, n);
+        Lanes::template StoreLevels<Stores::kOrdinary>(
             df, Codec::Level(df, hi_a, level_hi_a, shift_hi_a, doubt),
             Codec::Level(df, hi_b, level_hi_b, shift_hi_b, doubt),
-            Row<int8_t>{row + cache_hi, cache_stride}, lane, n);
+            Row<int8_t>{row + half * cache_stride, cache_stride}, lane, n);
         if (Codec::InDoubt(df, doubt)) {
-          StepByDivision<part>(call, tile, angles, head, position, lane, slot);
+          StepByDivision<part>(call, tile, angles, stage, position, lane, head, slot + i);
         }
       }
     }
   }
 };
 
-// Streaming stores need aligned addresses.
+// Streaming stores must write whole lines.
 template <class DF>
 bool MayStream(DF df, const RowCall& call) {
+  constexpr int64_t kLine = 64;
   const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(df));
-  if (call.head_dim / 2 % step != 0) return false;
+  if (call.head_dim > 2 * kMaxPairs || call.head_dim % kLine != 0 || call.head_dim % (2 * step)) {
+    return false;
+  }
+  intptr_t bits = call.k_cache.head_stride | call.v_cache.head_stride;
   for (const RowOutput& out : {call.q, call.k, call.v}) {
-    if ((reinterpret_cast<intptr_t>(out.data) | 2 * out.token_stride | 2 * out.head_stride) %
-        (2 * step)) {
-      return false;
-    }
+    bits |= reinterpret_cast<intptr_t>(out.data) | 2 * out.token_stride | 2 * out.head_stride;
   }
-  for (const CacheRows& cache : {call.k_cache, call.v_cache}) {
-    intptr_t bits = cache.head_stride;
-    for (int64_t t = 0; t < call.num_tokens; ++t) bits |= reinterpret_cast<intptr_t>(cache.rows[t]);
-    if (bits % step) return false;
+  for (int64_t t = 0; t < call.num_tokens; ++t) {
+    bits |= reinterpret_cast<intptr_t>(call.k_cache.rows[t]) |
+            reinterpret_cast<intptr_t>(call.v_cache.rows[t]);
   }
-  return true;
+  return bits % kLine == 0;
 }
 
 template <DType source, DType output, Numerics numerics, class Lanes, class DF>

@@ -30,16 +30,17 @@ Row<T> RowOf(const RowOutput& output, int64_t token, int64_t head) {
           output.lane_stride};
 }
 
-// Asks for the lines of `lanes` lanes of x.
+// Asks for the lines of `lanes` lanes of x, into the second-level cache.
 template <class T>
 HWY_INLINE void PrefetchLanes(const T* x, int64_t lanes) {
   const char* begin = reinterpret_cast<const char*>(x);
   const int64_t bytes = lanes * static_cast<int64_t>(sizeof(T));
-  for (int64_t i = 0; i < bytes; i += 64) hwy::Prefetch(begin + i);
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(begin + i, 0, 2);
 }
 
-// A Source reads x at consecutive tokens. Whatever belongs to channels and not to tokens it leaves to
-// its caller, who keeps it in registers: two Params for each vector of lanes.
+// A Source reads a row of x from a channel on, and then that of the next token (or head), `stride`
+// elements further. Whatever belongs to channels and not to tokens it leaves to its caller, who
+// keeps it in registers: two Params for each vector of lanes.
 
 // 16-bit x: widened, nothing else.
 template <DType dtype, class Lanes>
@@ -49,9 +50,8 @@ class Source {
   template <class DF>
   using Param = Nothing;
 
-  Source(const RowCall& call, int64_t token, int64_t channel)
-      : x_(Skip<Lanes>(RowOf<uint16_t>(call.x, token, 0), channel)),
-        token_stride_(call.x.token_stride) {}
+  Source(const RowCall& call, int64_t token, int64_t channel, int64_t stride)
+      : x_(Skip<Lanes>(RowOf<uint16_t>(call.x, token, 0), channel)), stride_(stride) {}
 
   template <class DF>
   HWY_INLINE void LoadParams(DF, int64_t, int64_t, Nothing&, Nothing&, Nothing&, Nothing&) const {}
@@ -62,28 +62,29 @@ class Source {
     Lanes::template LoadHalf<FormatOf<dtype>>(df, x_, lane, n, a, b);
   }
 
-  HWY_INLINE void NextToken() { x_.data += token_stride_; }
+  HWY_INLINE void Next() { x_.data += stride_; }
 
-  HWY_INLINE void Prefetch(int64_t tokens_ahead, int64_t lane, int64_t lanes) const {
-    PrefetchLanes(x_.data + tokens_ahead * token_stride_ + lane, lanes);
+  // Asks for `lanes` lanes of x, this many elements ahead.
+  HWY_INLINE void Prefetch(int64_t distance, int64_t lanes) const {
+    PrefetchLanes(x_.data + distance, lanes);
   }
 
  private:
   Row<const uint16_t> x_;
-  int64_t token_stride_;
+  int64_t stride_;
 };
 
-// i32 accumulators: float(x + int_bias) * weight_scale * activation_scale + bias, in this order. The
-// Params are weight_scale and bias.
+// i32 accumulators: float(x + int_bias) * weight_scale * activation_scale + bias, in this order.
+// The Params are weight_scale and bias.
 template <class Lanes>
 class Source<DType::kI32, Lanes> {
  public:
   template <class DF>
   using Param = Float32<DF>;
 
-  Source(const RowCall& call, int64_t token, int64_t channel)
+  Source(const RowCall& call, int64_t token, int64_t channel, int64_t stride)
       : x_(Skip<Lanes>(RowOf<int32_t>(call.x, token, 0), channel)),
-        token_stride_(call.x.token_stride),
+        stride_(stride),
         activation_scale_(RowOf<float>(call.activation_scale, token, 0).data),
         activation_stride_(call.activation_scale.token_stride),
         weight_scale_(Skip<Lanes>(RowOf<float>(call.weight_scale, 0, 0), channel)),
@@ -134,13 +135,14 @@ class Source<DType::kI32, Lanes> {
     }
   }
 
-  HWY_INLINE void NextToken() {
-    x_.data += token_stride_;
+  // The next token, that is: here, one does not go from head to head.
+  HWY_INLINE void Next() {
+    x_.data += stride_;
     activation_scale_ += activation_stride_;
   }
 
-  HWY_INLINE void Prefetch(int64_t tokens_ahead, int64_t lane, int64_t lanes) const {
-    PrefetchLanes(x_.data + tokens_ahead * token_stride_ + lane, lanes);
+  HWY_INLINE void Prefetch(int64_t distance, int64_t lanes) const {
+    PrefetchLanes(x_.data + distance, lanes);
   }
 
  private:
@@ -150,7 +152,7 @@ class Source<DType::kI32, Lanes> {
   }
 
   Row<const int32_t> x_;
-  int64_t token_stride_;
+  int64_t stride_;
   const float* activation_scale_;
   int64_t activation_stride_;
   Row<const float> weight_scale_;
