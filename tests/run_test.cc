@@ -143,6 +143,22 @@ TEST(Threads, SlicesInParallel) {
   EXPECT_EQ(problem.Compare(), "");
 }
 
+// The control register of floating-point arithmetic, and its bits that flush subnormals to zero (and
+// on aarch64 make every NaN the default one).
+#if defined(__x86_64__)
+constexpr uint64_t kFlush = 0x8040;
+uint64_t Control() { return _mm_getcsr(); }
+void SetControl(uint64_t control) { _mm_setcsr(static_cast<unsigned>(control)); }
+#else
+constexpr uint64_t kFlush = 0x3080000;
+uint64_t Control() {
+  uint64_t control;
+  asm volatile("mrs %0, fpcr" : "=r"(control));
+  return control;
+}
+void SetControl(uint64_t control) { asm volatile("msr fpcr, %0" : : "r"(control) : "memory"); }
+#endif
+
 // Sets what a caller may have set: a rounding mode, flush to zero, denormals are zero, flags.
 class HostileEnvironment {
  public:
@@ -150,29 +166,25 @@ class HostileEnvironment {
     std::fegetenv(&saved_);
     std::feclearexcept(FE_ALL_EXCEPT);
     std::feraiseexcept(FE_OVERFLOW);
+    flags_ = std::fetestexcept(FE_ALL_EXCEPT);  // on aarch64 FE_INEXACT, too
     std::fesetround(rounding);
-#if defined(__x86_64__)
-    _mm_setcsr(_mm_getcsr() | 0x8040);
-    control_ = _mm_getcsr();
-#endif
+    SetControl(Control() | kFlush);
+    control_ = Control();
   }
   ~HostileEnvironment() { std::fesetenv(&saved_); }
   HostileEnvironment(const HostileEnvironment&) = delete;
   HostileEnvironment& operator=(const HostileEnvironment&) = delete;
 
   bool IsAsItWas() const {
-#if defined(__x86_64__)
-    if (_mm_getcsr() != control_) return false;
-#endif
-    return std::fegetround() == rounding_ && std::fetestexcept(FE_ALL_EXCEPT) == FE_OVERFLOW;
+    return Control() == control_ && std::fegetround() == rounding_ &&
+           std::fetestexcept(FE_ALL_EXCEPT) == flags_;
   }
 
  private:
   std::fenv_t saved_;
   int rounding_;
-#if defined(__x86_64__)
-  unsigned control_ = 0;
-#endif
+  int flags_;
+  uint64_t control_;
 };
 
 // Whatever the caller has set, the bytes are the same and the setting survives.
