@@ -10,6 +10,10 @@
   (HWY_SSSE3 | HWY_AVX3_DL | HWY_SVE_256 | HWY_SVE2_128 | HWY_EMU128)
 #define HWY_BROKEN_EMU128 1
 
+// Without this a build has no target below the compiler's baseline, and on aarch64, whose baseline
+// is NEON, no scalar code.
+#define HWY_COMPILE_ALL_ATTAINABLE 1
+
 // T(our name, as spelled by users, Highway's bit, Highway's function chooser), best first.
 #define ROPEKV_TARGETS(T)                          \
   T(kAvx512, "avx512", HWY_AVX3, HWY_CHOOSE_AVX3)  \
