@@ -35,6 +35,6 @@ step "This machine" ropekv info
 step "Decode: one new token for each of 32 sequences, int32 x, paged cache" decode
 step "Prefill: 2048 tokens of one sequence, bfloat16 x, paged cache" prefill
 step "Speed, beside a copy that moves the same bytes" \
-  ropekv bench --model llama-3-8b --tokens 32,2048
+  ropekv bench --model llama-3-8b --tokens 32,2048 --threads 1,all --numerics float32
 
 printf '\ndemo.sh: every byte as the plain implementation gives it; done in %s\n' "$(total_time)"
