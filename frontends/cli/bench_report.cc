@@ -14,6 +14,7 @@
 
 #include "frontends/cli/bench_points.h"
 #include "frontends/cli/choices.h"
+#include "frontends/cli/machine.h"
 
 namespace ropekv::cli {
 namespace {
@@ -125,15 +126,6 @@ std::string CsvRow(const Measurement& m, const Row& row) {
   return line;
 }
 
-// "model name" of the first processor, as Linux tells it.
-std::string ProcessorName() {
-  std::ifstream cpuinfo("/proc/cpuinfo");
-  for (std::string line; std::getline(cpuinfo, line);) {
-    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
-  }
-  return "unknown";
-}
-
 // This process's command line, as Linux tells it.
 std::string CommandLine() {
   std::ifstream cmdline("/proc/self/cmdline");
@@ -142,22 +134,6 @@ std::string CommandLine() {
     command += command.empty() ? "ropekv" : " " + word;
   }
   return command;
-}
-
-// The data or unified cache of a level, as Linux tells it: sysconf multiplies some by the number of
-// threads. 0 if there is none.
-int64_t CacheBytes(int level) {
-  for (int i = 0;; ++i) {
-    const std::string folder = fmt::format("/sys/devices/system/cpu/cpu0/cache/index{}/", i);
-    const auto read = [&](const char* name) {
-      std::string text;
-      std::getline(std::ifstream(folder + name), text);
-      return text;
-    };
-    if (read("level").empty()) return 0;
-    if (read("level") != std::to_string(level) || read("type") == "Instruction") continue;
-    return std::strtoll(read("size").c_str(), nullptr, 10) << 10;  // "32K"
-  }
 }
 
 ordered_json Machine() {

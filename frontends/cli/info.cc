@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <thread>
 
 #include "frontends/cli/commands.h"
 #include "frontends/cli/errors.h"
+#include "frontends/cli/machine.h"
 #include "frontends/cli/options.h"
 #include "workload/generate.h"
 
@@ -30,9 +30,9 @@ std::string TargetNames(std::span<const Target> targets) {
 // What a plan that leaves the choice open runs on.
 Target ChosenTarget() { return ValueOrThrow(MakePlan(workload::MakeSpec({}))).target(); }
 
-std::string SizeText(long bytes) {
+std::string SizeText(int64_t bytes) {
   if (bytes <= 0) return "unknown";
-  constexpr long kMebi = 1 << 20;
+  constexpr int64_t kMebi = 1 << 20;
   if (bytes % kMebi == 0) return fmt::format("{} MiB", bytes / kMebi);
   return fmt::format("{:.4g} {}", static_cast<double>(bytes) / (bytes > kMebi ? kMebi : 1024),
                      bytes > kMebi ? "MiB" : "KiB");
@@ -48,12 +48,13 @@ void Execute() {
   PrintRow("version", Version());
   PrintRow("targets built", TargetNames(BuiltTargets()));
   PrintRow("targets usable", TargetNames(UsableTargets()));
+  const bool by_environment = forced != nullptr && *forced != '\0';
   PrintRow("target chosen",
-           fmt::format("{}{}", Name(chosen), forced == nullptr || *forced == '\0' ? "" : "  (ROPEKV_TARGET)"));
+           fmt::format("{}{}", Name(chosen), by_environment ? "  (ROPEKV_TARGET)" : ""));
   PrintRow("threads", fmt::format("{}", std::thread::hardware_concurrency()));
-  PrintRow("L1 data cache", SizeText(sysconf(_SC_LEVEL1_DCACHE_SIZE)));
-  PrintRow("L2 cache", SizeText(sysconf(_SC_LEVEL2_CACHE_SIZE)));
-  PrintRow("L3 cache", SizeText(sysconf(_SC_LEVEL3_CACHE_SIZE)));
+  PrintRow("L1 data cache", SizeText(CacheBytes(1)));
+  PrintRow("L2 cache", SizeText(CacheBytes(2)));
+  PrintRow("L3 cache", SizeText(CacheBytes(3)));
 }
 
 }  // namespace
