@@ -167,7 +167,7 @@ class TileKernel {
     int8_t* const* rows = cache.rows + token;
     const int64_t cache_stride = cache.lane_stride;
     const int64_t cache_offset = head * cache.head_stride + tile.first * cache_stride;
-    if constexpr (stores == Stores::kStreaming) stage += slot * call.head_dim;
+    if constexpr (part != Part::kQ && stores == Stores::kStreaming) stage += slot * call.head_dim;
     Vec level_lo_a, level_lo_b, level_hi_a, level_hi_b, shift_lo_a, shift_lo_b, shift_hi_a,
         shift_hi_b;
     if constexpr (part != Part::kQ) {
