@@ -45,13 +45,49 @@ TEST_P(FusedTest, EqualsReference) {
   EXPECT_GT(coverage.highest, 100);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, FusedTest,
-    ::testing::Combine(::testing::ValuesIn(AllVariants()),
-                       ::testing::ValuesIn(UsableTargets().begin(), UsableTargets().end())),
-    [](const auto& param) {
-      return std::string(std::get<0>(param.param).name) + "_" + Name(std::get<1>(param.param));
-    });
+// Past the caches, which only a plan of many tokens is for: this makes a small one such a plan.
+void StoreBeyondCaches(const Plan& plan) {
+  const_cast<PlanData&>(plan.data()).row.beyond_caches = true;
+}
+
+TEST_P(FusedTest, StreamingEqualsReference) {
+  const auto& [variant, target] = GetParam();
+  Coverage coverage;
+  int cases = 0;
+  for (const Flavour flavour : kFlavours) {
+    Rng rng(static_cast<uint64_t>(flavour));
+    for (int i = 0; i < 40; ++i) {
+      Spec spec = SampleSpec(rng, variant, {.max_tokens = 100, .strided = false});
+      spec.target = target;
+      const Result<Plan> plan = MakePlan(spec);
+      ASSERT_TRUE(plan.ok()) << plan.status().message();
+      // Streams whole lines, which other heads are not made of.
+      if (plan->data().row.head_dim % 64 != 0 || plan->num_tokens() == 0) continue;
+      StoreBeyondCaches(*plan);
+      Problem problem(spec, flavour, static_cast<uint64_t>(i));
+      const Args args = problem.actual();
+      for (const void* data : {args.q, args.k, args.v, args.k_cache, args.v_cache}) {
+        ASSERT_EQ(reinterpret_cast<intptr_t>(data) % 64, 0);
+      }
+      ASSERT_EQ(RunAndCompare(problem, *plan, {.num_threads = 1}, &coverage), "")
+          << Name(flavour) << " case " << i;
+      ++cases;
+    }
+  }
+  EXPECT_GT(cases, 30);
+  EXPECT_GT(coverage.changed_bytes, 100000);
+  EXPECT_GT(coverage.nan, 100);
+  EXPECT_GT(coverage.subnormal, 100);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, FusedTest,
+                         ::testing::Combine(::testing::ValuesIn(AllVariants()),
+                                            ::testing::ValuesIn(UsableTargets().begin(),
+                                                                UsableTargets().end())),
+                         [](const auto& param) {
+                           return std::string(std::get<0>(param.param).name) + "_" +
+                                  Name(std::get<1>(param.param));
+                         });
 
 // One dimension of one tensor at a time has another stride, everything else being row-major: who
 // forgets that tensor when choosing a kernel or a way to walk the tokens is found out.

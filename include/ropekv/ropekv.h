@@ -35,7 +35,17 @@ enum class Numerics : uint8_t {
 };
 
 // An instruction set. Which of them exist depends on the processor the library was built for.
-enum class Target : uint8_t { kBest, kScalar, kSse4, kAvx2, kAvx512, kNeon, kSve, kSve2 };
+enum class Target : uint8_t {
+  kBest,
+  kScalar,
+  kSse4,
+  kAvx2,
+  kAvx512,
+  kAvx512Bf16,
+  kNeon,
+  kSve,
+  kSve2
+};
 
 const char* Name(Target target) noexcept;             // "best", "scalar", "sse4", "avx2", ...
 Result<Target> ParseTarget(std::string_view name);    // the inverse

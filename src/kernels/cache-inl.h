@@ -19,26 +19,13 @@ namespace ropekv::internal::HWY_NAMESPACE {
 
 // The rule itself, operation by operation.
 struct DivisionCodec {
-  struct Certain {};
-  template <class DF>
-  using Doubt = Certain;
-
   // Turns a scale and an offset (-0.0, which changes nothing, for none) into what Level takes.
   template <class DF>
   static HWY_INLINE void Prepare(DF, Float32<DF>&, Float32<DF>&) {}
 
   template <class DF>
-  static HWY_INLINE Certain NoDoubt(DF) {
-    return {};
-  }
-  template <class DF>
-  static HWY_INLINE bool InDoubt(DF, Certain) {
-    return false;
-  }
-
-  template <class DF>
-  static HWY_INLINE Int32<DF> Level(DF df, Float32<DF> value, Float32<DF> scale, Float32<DF> offset,
-                                    Certain&) {
+  static HWY_INLINE Int32<DF> Level(DF df, Float32<DF> value, Float32<DF> scale,
+                                    Float32<DF> offset) {
     value = hn::Add(hn::Div(value, scale), offset);
     value = hn::IfThenZeroElse(hn::IsNaN(value), value);
     value = hn::Min(hn::Max(value, hn::Set(df, -128.0f)), hn::Set(df, 127.0f));
@@ -47,6 +34,12 @@ struct DivisionCodec {
     // that clamped values do not need.
     const hn::RebindToSigned<DF> di;
     return hn::ShiftLeft<16>(hn::BitCast(di, hn::Add(value, hn::Set(df, 12582912.0f))));
+  }
+
+  // Whether any of four vectors of levels may be wrong.
+  template <class DF>
+  static HWY_INLINE bool InDoubt(DF, Int32<DF>, Int32<DF>, Int32<DF>, Int32<DF>) {
+    return false;
   }
 };
 
@@ -63,9 +56,6 @@ struct DivisionCodec {
 // in 8192 of ordinary data.
 class ReciprocalCodec {
  public:
-  template <class DF>
-  using Doubt = hn::Vec<hn::Repartition<uint16_t, DF>>;
-
   // To the reciprocal, and the sum of the offset and half a level.
   template <class DF>
   static HWY_INLINE void Prepare(DF df, Float32<DF>& scale, Float32<DF>& offset) {
@@ -83,24 +73,21 @@ class ReciprocalCodec {
   }
 
   template <class DF>
-  static HWY_INLINE Doubt<DF> NoDoubt(DF) {
-    return hn::Set(hn::Repartition<uint16_t, DF>(), 0xFFFFu);
-  }
-  template <class DF>
-  static HWY_INLINE bool InDoubt(DF, Doubt<DF> doubt) {
-    const hn::RebindToUnsigned<DF> du;
-    const auto fraction = hn::And(hn::BitCast(du, doubt), hn::Set(du, 0xFFFFu));
-    return !hn::AllFalse(du, hn::Lt(fraction, hn::Set(du, 2u * kMargin)));
+  static HWY_INLINE Int32<DF> Level(DF df, Float32<DF> value, Float32<DF> reciprocal,
+                                    Float32<DF> shift) {
+    return ToInt(df, hn::MulAdd(value, reciprocal, shift));
   }
 
-  // `doubt` begins as NoDoubt. If any level since may be wrong, it is InDoubt.
   template <class DF>
-  static HWY_INLINE Int32<DF> Level(DF df, Float32<DF> value, Float32<DF> reciprocal,
-                                    Float32<DF> shift, Doubt<DF>& doubt) {
-    const auto fixed = ToInt(df, hn::MulAdd(value, reciprocal, shift));
-    // The upper 16 bits of each lane take part and are ignored in the end.
-    doubt = hn::Min(doubt, hn::BitCast(hn::Repartition<uint16_t, DF>(), fixed));
-    return fixed;
+  static HWY_INLINE bool InDoubt(DF df, Int32<DF> a, Int32<DF> b, Int32<DF> c, Int32<DF> d) {
+    // As 16-bit lanes, of which the levels take part and are ignored in the end.
+    const hn::Repartition<uint16_t, DF> du16;
+    const auto ab = hn::Min(hn::BitCast(du16, a), hn::BitCast(du16, b));
+    const auto cd = hn::Min(hn::BitCast(du16, c), hn::BitCast(du16, d));
+    const hn::RebindToSigned<decltype(df)> di;
+    const auto least = hn::BitCast(di, hn::Min(ab, cd));
+    const auto margins = hn::And(least, hn::Set(di, 0xFFFF & ~(2 * kMargin - 1)));
+    return !hn::AllFalse(di, hn::Eq(margins, hn::Zero(di)));
   }
 
  private:

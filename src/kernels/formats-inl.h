@@ -48,6 +48,9 @@ HWY_INLINE Int32<DF> ToInt(DF, Float32<DF> value) {
 #endif
 }
 
+// What a way of rounding that is always right keeps of its doubts.
+struct Certain {};
+
 #if HWY_TARGET != HWY_SCALAR
 // Packs two vectors of i32 into one of narrower lanes, in order; the values must fit.
 struct Pack {
@@ -79,6 +82,20 @@ struct Pack {
 #endif
   }
 
+  // The upper 16 bits of each lane, alternately of a and b.
+  template <class DF>
+  static HWY_INLINE auto UpperEvenOdd(DF, Int32<DF> a, Int32<DF> b) {
+    const hn::Repartition<int16_t, DF> d16;
+#if HWY_TARGET == HWY_AVX3
+    // One operation, with a constant that widening needs too; OddEven would want a mask register.
+    const hn::RebindToUnsigned<DF> du;
+    return hn::BitCast(d16, hn::IfVecThenElse(hn::Set(du, 0xFFFF0000u), hn::BitCast(du, b),
+                                              hn::ShiftRight<16>(hn::BitCast(du, a))));
+#else
+    return hn::OddEven(hn::BitCast(d16, b), hn::BitCast(d16, hn::ShiftRight<16>(a)));
+#endif
+  }
+
   // i16 to i8, saturated. In 512 bits Highway takes two instructions where there is one.
   template <class D8, class V16>
   static HWY_INLINE hn::Vec<D8> Narrow(D8 d8, V16 words) {
@@ -107,7 +124,22 @@ struct Pack {
 };
 #endif
 
-struct FormatF16 {
+// Formats that round right whatever they are given.
+struct SureFormat {
+  template <class DF>
+  using Doubt = Certain;
+
+  template <class DF>
+  static HWY_INLINE Certain NoDoubt(DF) {
+    return {};
+  }
+  template <class DF>
+  static HWY_INLINE bool InDoubt(DF, Certain) {
+    return false;
+  }
+};
+
+struct FormatF16 : SureFormat {
   // Each vector is stored as it is converted: putting two together costs more than a second store.
   static constexpr bool kPacksPairs = false;
 
@@ -161,7 +193,7 @@ struct FormatF16 {
 
 // kNumbersOnly: NaNs need no care.
 template <bool kNumbersOnly>
-struct FormatBF16Base {
+struct FormatBF16Base : SureFormat {
   static constexpr bool kPacksPairs = HWY_TARGET != HWY_SCALAR;
 
   template <class DF>
@@ -178,14 +210,22 @@ struct FormatBF16Base {
 #if HWY_TARGET != HWY_SCALAR
   // a, then b.
   template <class DF>
-  static HWY_INLINE auto FromF32Pair(DF df, Float32<DF> a, Float32<DF> b) {
+  static HWY_INLINE auto FromF32Pair(DF df, Float32<DF> a, Float32<DF> b, Certain&) {
     // Arithmetic shifts, so that the signed packing, which saturates, finds what fits.
     const auto packed =
         Pack::To16(df, hn::ShiftRight<16>(Round(df, a)), hn::ShiftRight<16>(Round(df, b)));
     return hn::BitCast(hn::Repartition<uint16_t, DF>(), packed);
   }
+
+  // Alternately of a and b.
+  template <class DF>
+  static HWY_INLINE auto FromF32EvenOdd(DF df, Float32<DF> a, Float32<DF> b, Certain&) {
+    return hn::BitCast(hn::Repartition<uint16_t, DF>(),
+                       Pack::UpperEvenOdd(df, Round(df, a), Round(df, b)));
+  }
 #endif
 
+ private:
   // Rounded, in the upper half of each lane.
   template <class DF>
   static HWY_INLINE hn::Vec<hn::RebindToSigned<DF>> Round(DF, Float32<DF> value) {
@@ -202,6 +242,43 @@ struct FormatBF16Base {
 
 using FormatBF16 = FormatBF16Base<false>;
 
+#if HWY_TARGET == HWY_AVX3
+// Rounds 512-bit vectors by the instruction of AVX512_BF16: as FormatBF16 does, except that it
+// takes subnormal numbers for zeros. So wherever a zero comes out, the result is in doubt.
+struct FormatNativeBF16 : FormatBF16 {
+  using Bits = hn::Vec<hn::CappedTag<uint16_t, 32>>;
+  template <class DF>
+  using Doubt = __mmask32;
+
+  template <class DF>
+  static HWY_INLINE __mmask32 NoDoubt(DF) {
+    return 0;
+  }
+  template <class DF>
+  static HWY_INLINE bool InDoubt(DF, __mmask32 doubt) {
+    return doubt != 0;
+  }
+
+  template <class DF>
+  static HWY_INLINE Bits FromF32Pair(DF, Float32<DF> a, Float32<DF> b, __mmask32& doubt) {
+    __m512i bits;
+    // Written out, because Highway's target, which this is compiled for, is without AVX512_BF16.
+    asm("vcvtne2ps2bf16 %2, %1, %0" : "=v"(bits) : "v"(b.raw), "v"(a.raw));
+    doubt |= _mm512_testn_epi16_mask(bits, _mm512_set1_epi16(0x7FFF));
+    return Bits{bits};
+  }
+
+  template <class DF>
+  static HWY_INLINE Bits FromF32EvenOdd(DF df, Float32<DF> a, Float32<DF> b, __mmask32& doubt) {
+    alignas(64) static constexpr uint16_t kOrder[] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                      21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                      11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    return Bits{
+        _mm512_permutexvar_epi16(_mm512_load_si512(kOrder), FromF32Pair(df, a, b, doubt).raw)};
+  }
+};
+#endif
+
 template <DType dtype>
 struct FormatOf;
 template <>
@@ -215,6 +292,14 @@ template <DType source, DType output>
 struct OutputFormat : FormatOf<output> {};
 template <>
 struct OutputFormat<DType::kBF16, DType::kBF16> : FormatBF16Base<true> {};
+
+// The quickest way to it, which may leave doubts, on a processor with (or without) AVX512_BF16.
+template <DType source, DType output, bool kNativeBF16>
+struct QuickFormatOf : OutputFormat<source, output> {};
+#if HWY_TARGET == HWY_AVX3
+template <DType source>
+struct QuickFormatOf<source, DType::kBF16, true> : FormatNativeBF16 {};
+#endif
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

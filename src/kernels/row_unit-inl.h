@@ -18,11 +18,13 @@ HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 namespace {
 
+template <bool native_bf16>
 RowFn Find(DType output, Numerics numerics, bool dense) {
-#define ROPEKV_FIND(SOURCE, OUTPUT, NUMERICS)                                             \
-  if (output == DType::OUTPUT && numerics == Numerics::NUMERICS) {                        \
-    return dense ? &Rows<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, DenseLanes>    \
-                 : &Rows<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, StridedLanes>; \
+#define ROPEKV_FIND(SOURCE, OUTPUT, NUMERICS)                                                    \
+  if (output == DType::OUTPUT && numerics == Numerics::NUMERICS) {                               \
+    constexpr bool kNative = native_bf16 && DType::OUTPUT == DType::kBF16;                       \
+    return dense ? &Rows<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, DenseLanes, kNative>  \
+                 : &Rows<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, StridedLanes, false>; \
   }
   ROPEKV_CONCAT(ROPEKV_VARIANTS_OF_, ROPEKV_SOURCE)
   (ROPEKV_FIND)
@@ -45,7 +47,7 @@ RowFn ROPEKV_CONCAT(FindRows_, ROPEKV_SOURCE)(Target target, DType output, Numer
     FindFn find;  // null: not built for this processor
   };
   static constexpr Row kRows[] = {
-#define ROPEKV_TARGET_ROW(target, name, bit, choose) {Target::target, choose(Find)},
+#define ROPEKV_TARGET_ROW(target, name, bit, choose, native) {Target::target, choose(Find<native>)},
       ROPEKV_TARGETS(ROPEKV_TARGET_ROW)
 #undef ROPEKV_TARGET_ROW
   };

@@ -7,7 +7,6 @@
 #define ROPEKV_KERNELS_SOURCE_INL_H_
 #endif
 
-#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/formats-inl.h"
 #include "kernels/lanes-inl.h"
@@ -30,17 +29,18 @@ Row<T> RowOf(const RowOutput& output, int64_t token, int64_t head) {
           output.lane_stride};
 }
 
-// Asks for the lines of `lanes` lanes of x, into the second-level cache.
-template <class T>
-HWY_INLINE void PrefetchLanes(const T* x, int64_t lanes) {
-  const char* begin = reinterpret_cast<const char*>(x);
+// Asks for the lines of `lanes` lanes of x, `distance` elements ahead, with the locality of
+// __builtin_prefetch: 2 into the second-level cache, 0 into the first for a single use.
+template <int locality, class T>
+HWY_INLINE void PrefetchLanes(const T* x, int64_t distance, int64_t lanes) {
+  const char* begin = reinterpret_cast<const char*>(x + distance);
   const int64_t bytes = lanes * static_cast<int64_t>(sizeof(T));
-  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(begin + i, 0, 2);
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(begin + i, 0, locality);
 }
 
-// A Source reads a row of x from a channel on, and then that of the next token (or head), `stride`
-// elements further. Whatever belongs to channels and not to tokens it leaves to its caller, who
-// keeps it in registers: two Params for each vector of lanes.
+// A Source reads a row of x from a channel on, and then that of the next token. Whatever belongs to
+// channels and not to tokens it leaves to its caller, who keeps it in registers: two Params for
+// each vector of lanes.
 
 // 16-bit x: widened, nothing else.
 template <DType dtype, class Lanes>
@@ -50,8 +50,8 @@ class Source {
   template <class DF>
   using Param = Nothing;
 
-  Source(const RowCall& call, int64_t token, int64_t channel, int64_t stride)
-      : x_(Skip<Lanes>(RowOf<uint16_t>(call.x, token, 0), channel)), stride_(stride) {}
+  Source(const RowCall& call, int64_t token, int64_t channel)
+      : x_(Skip<Lanes>(RowOf<uint16_t>(call.x, token, 0), channel)), stride_(call.x.token_stride) {}
 
   template <class DF>
   HWY_INLINE void LoadParams(DF, int64_t, int64_t, Nothing&, Nothing&, Nothing&, Nothing&) const {}
@@ -66,7 +66,7 @@ class Source {
 
   // Asks for `lanes` lanes of x, this many elements ahead.
   HWY_INLINE void Prefetch(int64_t distance, int64_t lanes) const {
-    PrefetchLanes(x_.data + distance, lanes);
+    PrefetchLanes<2>(x_.data, distance, lanes);
   }
 
  private:
@@ -82,9 +82,9 @@ class Source<DType::kI32, Lanes> {
   template <class DF>
   using Param = Float32<DF>;
 
-  Source(const RowCall& call, int64_t token, int64_t channel, int64_t stride)
+  Source(const RowCall& call, int64_t token, int64_t channel)
       : x_(Skip<Lanes>(RowOf<int32_t>(call.x, token, 0), channel)),
-        stride_(stride),
+        stride_(call.x.token_stride),
         activation_scale_(RowOf<float>(call.activation_scale, token, 0).data),
         activation_stride_(call.activation_scale.token_stride),
         weight_scale_(Skip<Lanes>(RowOf<float>(call.weight_scale, 0, 0), channel)),
@@ -135,14 +135,13 @@ class Source<DType::kI32, Lanes> {
     }
   }
 
-  // The next token, that is: here, one does not go from head to head.
   HWY_INLINE void Next() {
     x_.data += stride_;
     activation_scale_ += activation_stride_;
   }
 
   HWY_INLINE void Prefetch(int64_t distance, int64_t lanes) const {
-    PrefetchLanes(x_.data + distance, lanes);
+    PrefetchLanes<2>(x_.data, distance, lanes);
   }
 
  private:

@@ -15,12 +15,12 @@ struct TargetRow {
   Target target;
   int64_t highway_bit;
   const char* name;
+  bool native_bf16;
 };
 
-constexpr TargetRow kTargets[] = {
-    {Target::kBest, 0, "best"},
-#define ROPEKV_TARGET_ROW(target, name, bit, choose) {Target::target, bit, name},
-    ROPEKV_TARGETS(ROPEKV_TARGET_ROW)
+constexpr TargetRow kTargets[] = {{Target::kBest, 0, "best", false},
+#define ROPEKV_TARGET_ROW(target, name, bit, choose, native) {Target::target, bit, name, native},
+                                  ROPEKV_TARGETS(ROPEKV_TARGET_ROW)
 #undef ROPEKV_TARGET_ROW
 };
 
@@ -29,12 +29,21 @@ struct TargetList {
   size_t size = 0;
 };
 
-TargetList Intersect(int64_t highway_targets) {
+TargetList Intersect(int64_t highway_targets, bool native_bf16) {
   TargetList list;
   for (const TargetRow& row : kTargets) {
+    if (row.native_bf16 && !native_bf16) continue;
     if (row.highway_bit & highway_targets) list.targets[list.size++] = row.target;
   }
   return list;
+}
+
+bool HasNativeBF16() {
+#if HWY_ARCH_X86
+  return __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
 }
 
 }  // namespace
@@ -57,13 +66,14 @@ Result<Target> ParseTarget(std::string_view name) {
 }
 
 std::span<const Target> BuiltTargets() noexcept {
-  static const TargetList list = Intersect(HWY_TARGETS);
+  static const TargetList list = Intersect(HWY_TARGETS, true);
   return {list.targets.data(), list.size};
 }
 
 std::span<const Target> UsableTargets() noexcept {
   // The scalar code runs anywhere, though Highway reports it only where it was asked for.
-  static const TargetList list = Intersect(HWY_TARGETS & (hwy::SupportedTargets() | HWY_SCALAR));
+  static const TargetList list =
+      Intersect(HWY_TARGETS & (hwy::SupportedTargets() | HWY_SCALAR), HasNativeBF16());
   return {list.targets.data(), list.size};
 }
 
