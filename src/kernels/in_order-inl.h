@@ -82,6 +82,10 @@ class InOrderKernel {
   using Table = ScaleTable<part, Lanes, typename V::Quick::Codec, DF>;
   using Tiles = TileKernel<V, stores, DF>;
   using Vec = Float32<DF>;
+  // Elements of x. Just far enough for the lines to be asked for in the order of memory, in which
+  // steps do not meet them; what comes later the processor fetches by itself. 0, and distances from
+  // 512 on, took 5 to 15 % longer.
+  static constexpr int64_t kAskAhead = 192;
 
  public:
   static bool Takes(const RowCall& call) {
@@ -113,11 +117,10 @@ class InOrderKernel {
     for (int64_t token = 0; token < call.num_tokens; ++token) {
       angles.Load<Lanes, typename V::AnglesFormat>(DF(), 0, RowOf<uint16_t>(call.cos, token, 0),
                                                    RowOf<uint16_t>(call.sin, token, 0), half, half);
-      if constexpr (stores == Stores::kStreaming) {
-        if (token + 2 < call.num_tokens) AskForAngles(call, token + 2);
-        if (token + 1 < call.num_tokens) AskForPages(call, token + 1);
-      }
+      constexpr bool kAsk = stores == Stores::kStreaming;
+      if (kAsk && token + 2 < call.num_tokens) AskForAngles(call, token + 2);
       Heads<Part::kQ>(call, token, angles.First(), nullptr);
+      if (kAsk && token + 1 < call.num_tokens) AskForPages(call, token + 1);
       k_and_v(token, angles.First());
     }
   }
@@ -172,8 +175,8 @@ class InOrderKernel {
 
     for (int64_t head = 0; head < Of<part>::Heads(call); ++head) {
       ForSteps<Lanes>(df, half, [&](int64_t position, int64_t lane) ROPEKV_INLINE_LAMBDA {
-        if constexpr (stores == Stores::kStreaming && Lanes::kAskAhead > 0) {
-          PrefetchLanes<0>(x.data + 2 * position, Lanes::kAskAhead, 4 * lanes);
+        if constexpr (stores == Stores::kStreaming) {
+          PrefetchLanes<0>(x.data + 2 * position, kAskAhead, 4 * lanes);
         }
         Vec lo_a, lo_b, hi_a, hi_b;
         Lanes::template LoadHalf<FormatOf<V::kSource>>(df, x, lane, half, lo_a, lo_b);

@@ -60,7 +60,6 @@ HWY_INLINE void StoreVector(hn::Vec<D> value, D d, T* data) {
 
 struct DenseLanes {
   static constexpr bool kDense = true;
-  static constexpr int64_t kAskAhead = 0;
 
   template <class DF, class T, class V = hn::Vec<hn::Rebind<T, DF>>>
   static HWY_INLINE void Load(DF, Row<const T> row, int64_t lane, int64_t, V& a, V& b) {
@@ -117,9 +116,6 @@ using EvenOddLanes = DenseLanes;
 // shift for the even and a mask for the odd one, and put together again by a shift and a blend.
 struct EvenOddLanes {
   static constexpr bool kDense = true;
-  // How many elements ahead to ask for x that comes from beyond the caches. Here that gains 5 %,
-  // but elsewhere, where lines are loaded in halves, it costs as much.
-  static constexpr int64_t kAskAhead = 1024;
 
   template <class DF, class T, class V = hn::Vec<hn::Rebind<T, DF>>>
   static HWY_INLINE void Load(DF df, Row<const T> row, int64_t lane, int64_t n, V& a, V& b) {

@@ -132,9 +132,12 @@ HWY_INLINE bool FinishStep(DF df, Float32<DF> lo_a, Float32<DF> lo_b, Float32<DF
     const auto level_lo_b = quantise(1, lo_b);
     const auto level_hi_a = quantise(2, hi_a);
     const auto level_hi_b = quantise(3, hi_b);
+    // Before any is stored: half a line streamed twice is a slow thing.
+    if (!rounded || Codec::InDoubt(df, level_lo_a, level_lo_b, level_hi_a, level_hi_b))
+      return false;
     Lanes::template StoreLevels<level_stores>(df, level_lo_a, level_lo_b, levels_lo, lane, n);
     Lanes::template StoreLevels<level_stores>(df, level_hi_a, level_hi_b, levels_hi, lane, n);
-    return rounded && !Codec::InDoubt(df, level_lo_a, level_lo_b, level_hi_a, level_hi_b);
+    return true;
   }
 }
 
