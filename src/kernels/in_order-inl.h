@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// 16-bit x, to which nothing belongs but scales and offsets of the caches, in the order of memory:
+// In the order of memory: 16-bit x, to which nothing belongs but scales and offsets of the caches;
+// and of one or two tokens any x.
 //
 //   for each token, for each head, for each step of its pairs: load, rotate, quantise, store
 #if defined(ROPEKV_KERNELS_IN_ORDER_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -81,6 +82,8 @@ class InOrderKernel {
   template <Part part>
   using Table = ScaleTable<part, Lanes, typename V::Quick::Codec, DF>;
   using Tiles = TileKernel<V, stores, DF>;
+  using X = typename V::X;
+  using Param = typename X::template Param<DF>;
   using Vec = Float32<DF>;
   // Elements of x. Just far enough for the lines to be asked for in the order of memory, in which
   // steps do not meet them; what comes later the processor fetches by itself. 0, and distances from
@@ -89,11 +92,12 @@ class InOrderKernel {
 
  public:
   static bool Takes(const RowCall& call) {
-    return call.head_dim <= 2 * kMaxPairs && Table<Part::kK>::Holds(call);
+    return call.head_dim <= 2 * kMaxPairs &&
+           (IsShort(call) || (V::kSource != DType::kI32 && Table<Part::kK>::Holds(call)));
   }
 
   static HWY_INLINE void Run(const RowCall& call) {
-    if (call.num_tokens < kMinReciprocalTile) {
+    if (V::kSource == DType::kI32 || IsShort(call)) {
       Tokens(call, [&](int64_t token, const float* angles) HWY_ATTR {
         const Tile tile = {token, 1, 0, call.head_dim / 2};
         Tiles::template Heads<Part::kK, typename V::FewTokens>(call, tile, angles);
@@ -110,6 +114,8 @@ class InOrderKernel {
   }
 
  private:
+  static bool IsShort(const RowCall& call) { return call.num_tokens < kMinReciprocalTile; }
+
   template <class KAndV>
   static HWY_INLINE void Tokens(const RowCall& call, const KAndV& k_and_v) {
     const int64_t half = call.head_dim / 2;
@@ -160,7 +166,8 @@ class InOrderKernel {
     const auto lanes = static_cast<int64_t>(hn::Lanes(df));
     const int64_t head_dim = call.head_dim;
     const int64_t half = head_dim / 2;
-    auto x = Skip<Lanes>(RowOf<uint16_t>(call.x, token, 0), Of<part>::FirstChannel(call));
+    X x_lo(call, token, Of<part>::FirstChannel(call));
+    X x_hi(call, token, Of<part>::FirstChannel(call) + half);
     const RowOutput& out_rows = Of<part>::Output(call);
     auto out = RowOf<uint16_t>(out_rows, token, 0);
     const int64_t out_stride = out.data ? out_rows.head_stride : 0;
@@ -176,12 +183,14 @@ class InOrderKernel {
     for (int64_t head = 0; head < Of<part>::Heads(call); ++head) {
       ForSteps<Lanes>(df, half, [&](int64_t position, int64_t lane) ROPEKV_INLINE_LAMBDA {
         if constexpr (stores == Stores::kStreaming) {
-          PrefetchLanes<0>(x.data + 2 * position, kAskAhead, 4 * lanes);
+          x_lo.template Prefetch<0>(kAskAhead + 2 * position, 4 * lanes);
         }
+        Param scale_a, scale_b, bias_a, bias_b;
         Vec lo_a, lo_b, hi_a, hi_b;
-        Lanes::template LoadHalf<FormatOf<V::kSource>>(df, x, lane, half, lo_a, lo_b);
-        Lanes::template LoadHalf<FormatOf<V::kSource>>(df, Skip<Lanes>(x, half), lane, half, hi_a,
-                                                       hi_b);
+        x_lo.LoadParams(df, lane, half, scale_a, scale_b, bias_a, bias_b);
+        x_lo.Load(df, lane, half, scale_a, scale_b, bias_a, bias_b, lo_a, lo_b);
+        x_hi.LoadParams(df, lane, half, scale_a, scale_b, bias_a, bias_b);
+        x_hi.Load(df, lane, half, scale_a, scale_b, bias_a, bias_b, hi_a, hi_b);
         const auto level = [&](int i, Vec& scale, Vec& shift) ROPEKV_INLINE_LAMBDA {
           scale = hn::Load(df, scales + i * lanes);
           shift = hn::Load(df, shifts + i * shift_stride);
@@ -198,7 +207,8 @@ class InOrderKernel {
           shifts += 4 * shift_stride;
         }
       });
-      x.data += head_dim;
+      x_lo.NextHead(head_dim);
+      x_hi.NextHead(head_dim);
       out.data += out_stride;
       levels.data += levels_stride;
     }

@@ -43,7 +43,7 @@ bool MayStream(DF df, const RowCall& call) {
 
 template <class V, Stores stores, class DF>
 void RunWith(const RowCall& call) {
-  if constexpr (V::kSource != DType::kI32 && V::kHasReciprocals) {
+  if constexpr (V::kHasReciprocals) {
     if (InOrderKernel<V, stores, DF>::Takes(call)) return InOrderKernel<V, stores, DF>::Run(call);
   }
   TileKernel<V, stores, DF>::Run(call);

@@ -38,9 +38,9 @@ HWY_INLINE void PrefetchLanes(const T* x, int64_t distance, int64_t lanes) {
   for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(begin + i, 0, locality);
 }
 
-// A Source reads a row of x from a channel on, and then that of the next token. Whatever belongs to
-// channels and not to tokens it leaves to its caller, who keeps it in registers: two Params for
-// each vector of lanes.
+// A Source reads a row of x from a channel on, and then that of the next token or head. Whatever
+// belongs to channels and not to tokens it leaves to its caller, who keeps it in registers: two
+// Params for each vector of lanes.
 
 // 16-bit x: widened, nothing else.
 template <DType dtype, class Lanes>
@@ -62,11 +62,13 @@ class Source {
     Lanes::template LoadHalf<FormatOf<dtype>>(df, x_, lane, n, a, b);
   }
 
-  HWY_INLINE void Next() { x_.data += stride_; }
+  HWY_INLINE void NextToken() { x_.data += stride_; }
+  HWY_INLINE void NextHead(int64_t head_dim) { x_.data += head_dim * x_.stride; }
 
   // Asks for `lanes` lanes of x, this many elements ahead.
+  template <int locality>
   HWY_INLINE void Prefetch(int64_t distance, int64_t lanes) const {
-    PrefetchLanes<2>(x_.data, distance, lanes);
+    PrefetchLanes<locality>(x_.data, distance, lanes);
   }
 
  private:
@@ -135,13 +137,19 @@ class Source<DType::kI32, Lanes> {
     }
   }
 
-  HWY_INLINE void Next() {
+  HWY_INLINE void NextToken() {
     x_.data += stride_;
     activation_scale_ += activation_stride_;
   }
+  HWY_INLINE void NextHead(int64_t head_dim) {
+    x_.data += head_dim * x_.stride;
+    weight_scale_.data += head_dim * weight_scale_.stride;
+    channel_ += head_dim;
+  }
 
+  template <int locality>
   HWY_INLINE void Prefetch(int64_t distance, int64_t lanes) const {
-    PrefetchLanes<2>(x_.data, distance, lanes);
+    PrefetchLanes<locality>(x_.data, distance, lanes);
   }
 
  private:

@@ -173,11 +173,11 @@ class TileKernel {
       x_lo.Load(df, lane, n, scale_lo_a, scale_lo_b, bias_lo_a, bias_lo_b, lo_a, lo_b);
       x_hi.Load(df, lane, n, scale_hi_a, scale_hi_b, bias_hi_a, bias_hi_b, hi_a, hi_b);
       if constexpr (stores == Stores::kStreaming) {
-        x_lo.Prefetch(kMaxTile * call.x.token_stride + lane, 2 * lanes);
-        x_hi.Prefetch(kMaxTile * call.x.token_stride + lane, 2 * lanes);
+        x_lo.template Prefetch<2>(kMaxTile * call.x.token_stride + lane, 2 * lanes);
+        x_hi.template Prefetch<2>(kMaxTile * call.x.token_stride + lane, 2 * lanes);
       }
-      x_lo.Next();
-      x_hi.Next();
+      x_lo.NextToken();
+      x_hi.NextToken();
       Row<int8_t> levels_lo = {nullptr, cache_stride}, levels_hi = levels_lo;
       if constexpr (part != Part::kQ) {
         if (int8_t* row = rows[i]) {
