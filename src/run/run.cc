@@ -18,7 +18,7 @@ namespace internal {
 namespace {
 
 // Tokens per kernel call: enough to make the call's cost vanish, few enough for the stack.
-constexpr int64_t kChunk = 64;
+constexpr int64_t kChunk = 256;
 
 class TokenWalk {
  public:
