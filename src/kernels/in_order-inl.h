@@ -138,7 +138,7 @@ class InOrderKernel {
   }
 
   // A store to a page whose address has yet to be looked up holds up all that follow: one line of
-  // each page makes the processor look early. The lines of x it fetches best when left alone.
+  // each page makes the processor look early. Not of x: there it led the prefetcher astray.
   static HWY_INLINE void AskForPages(const RowCall& call, int64_t token) {
     // Always inline: g++ finds that a function of prefetches does nothing, and calls it not.
     const auto ask = [](const void* row, int64_t heads, int64_t stride) ROPEKV_INLINE_LAMBDA {

@@ -22,7 +22,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
-// Streaming stores must write whole lines.
+// Streaming stores are for rows of whole lines.
 template <class DF>
 bool MayStream(DF df, const RowCall& call) {
   constexpr int64_t kLine = 64;
