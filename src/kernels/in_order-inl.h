@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// In the order of memory: 16-bit x, to which nothing belongs but scales and offsets of the caches;
-// and of one or two tokens any x.
+// In the order of memory: 16-bit x, to which nothing belongs but scales and offsets of the caches
+// (if there are many of those, k and v go in tiles all the same); and of one or two tokens any x.
 //
 //   for each token, for each head, for each step of its pairs: load, rotate, quantise, store
 #if defined(ROPEKV_KERNELS_IN_ORDER_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -29,8 +29,9 @@ namespace ropekv::internal::HWY_NAMESPACE {
 template <Part part, class Lanes, class Codec, class DF>
 class ScaleTable {
  public:
-  static bool Holds(const RowCall& call) {
-    return call.num_kv_heads * HeadRoom(call.head_dim / 2) <= kRoom;
+  // Whether there are at most this many channels, those of pulled back steps counted twice.
+  static bool Holds(const RowCall& call, int64_t channels) {
+    return call.num_kv_heads * HeadRoom(call.head_dim / 2) <= std::min(channels, kRoom);
   }
 
   explicit HWY_INLINE ScaleTable(const RowCall& call)
@@ -63,8 +64,8 @@ class ScaleTable {
   int64_t shift_stride() const { return shift_stride_; }
 
  private:
-  // Enough for 32 heads of 128.
-  static constexpr int64_t kRoom = 32 * 128;
+  // Enough for 64 heads of 128.
+  static constexpr int64_t kRoom = 64 * 128;
 
   static int64_t HeadRoom(int64_t half) {
     const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(DF()));
@@ -89,46 +90,62 @@ class InOrderKernel {
   // steps do not meet them; what comes later the processor fetches by itself. 0, and distances from
   // 512 on, took 5 to 15 % longer.
   static constexpr int64_t kAskAhead = 192;
+  static constexpr bool kAsk = stores == Stores::kStreaming;
+  // Up to so many channels tables serve better than tiles, measured with 8 to 40 kv heads of 128.
+  static constexpr int64_t kTableRoom = (kAsk ? 24 : 64) * 128;
 
  public:
   static bool Takes(const RowCall& call) {
-    return call.head_dim <= 2 * kMaxPairs &&
-           (IsShort(call) || (V::kSource != DType::kI32 && Table<Part::kK>::Holds(call)));
+    return call.head_dim <= 2 * kMaxPairs && (V::kSource != DType::kI32 || IsShort(call));
   }
 
   static HWY_INLINE void Run(const RowCall& call) {
-    if (V::kSource == DType::kI32 || IsShort(call)) {
-      Tokens(call, [&](int64_t token, const float* angles) HWY_ATTR {
-        const Tile tile = {token, 1, 0, call.head_dim / 2};
-        Tiles::template Heads<Part::kK, typename V::FewTokens>(call, tile, angles);
-        Tiles::template Heads<Part::kV, typename V::FewTokens>(call, tile, angles);
-      });
+    if (V::kSource == DType::kI32 || IsShort(call) || !Table<Part::kK>::Holds(call, kTableRoom)) {
+      RunWithTiles(call);
     } else {
-      const Table<Part::kK> k_table(call);
-      const Table<Part::kV> v_table(call);
-      Tokens(call, [&](int64_t token, const float* angles) HWY_ATTR {
-        Heads<Part::kK>(call, token, angles, &k_table);
-        Heads<Part::kV>(call, token, angles, &v_table);
-      });
+      RunWithTables(call);
     }
   }
 
  private:
   static bool IsShort(const RowCall& call) { return call.num_tokens < kMinReciprocalTile; }
 
-  template <class KAndV>
-  static HWY_INLINE void Tokens(const RowCall& call, const KAndV& k_and_v) {
-    const int64_t half = call.head_dim / 2;
+  static HWY_INLINE void RunWithTables(const RowCall& call) {
+    const Table<Part::kK> k_table(call);
+    const Table<Part::kV> v_table(call);
     Angles angles;
     for (int64_t token = 0; token < call.num_tokens; ++token) {
-      angles.Load<Lanes, typename V::AnglesFormat>(DF(), 0, RowOf<uint16_t>(call.cos, token, 0),
-                                                   RowOf<uint16_t>(call.sin, token, 0), half, half);
-      constexpr bool kAsk = stores == Stores::kStreaming;
-      if (kAsk && token + 2 < call.num_tokens) AskForAngles(call, token + 2);
-      Heads<Part::kQ>(call, token, angles.First(), nullptr);
+      const float* turn = LoadAngles(call, token, 0, angles);
+      Heads<Part::kQ>(call, token, turn, nullptr);
       if (kAsk && token + 1 < call.num_tokens) AskForPages(call, token + 1);
-      k_and_v(token, angles.First());
+      Heads<Part::kK>(call, token, turn, &k_table);
+      Heads<Part::kV>(call, token, turn, &v_table);
     }
+  }
+
+  // q in order, k and v in tiles.
+  static HWY_INLINE void RunWithTiles(const RowCall& call) {
+    const int64_t half = call.head_dim / 2;
+    const int64_t most = Angles::Tokens(DF(), half, kMaxTile);
+    Angles angles;
+    for (int64_t token = 0; token < call.num_tokens; token += most) {
+      const Tile tile = {token, std::min(most, call.num_tokens - token), 0, half};
+      for (int64_t slot = 0; slot < tile.count; ++slot) {
+        const float* turn = LoadAngles(call, token + slot, slot, angles);
+        Heads<Part::kQ>(call, token + slot, turn, nullptr);
+        if (kAsk && token + slot + 1 < call.num_tokens) AskForPages(call, token + slot + 1);
+      }
+      Tiles::KAndV(call, tile, angles.First());
+    }
+  }
+
+  static HWY_INLINE const float* LoadAngles(const RowCall& call, int64_t token, int64_t slot,
+                                            Angles& angles) {
+    const int64_t half = call.head_dim / 2;
+    angles.Load<Lanes, typename V::AnglesFormat>(DF(), slot, RowOf<uint16_t>(call.cos, token, 0),
+                                                 RowOf<uint16_t>(call.sin, token, 0), half, half);
+    if (kAsk && token + 2 < call.num_tokens) AskForAngles(call, token + 2);
+    return angles.First() + slot * Angles::TokenRoom(DF(), half);
   }
 
   // Angles are too few a token for the processor to fetch them by itself.

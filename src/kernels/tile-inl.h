@@ -59,14 +59,18 @@ class TileKernel {
               Skip<Lanes>(RowOf<uint16_t>(call.sin, token + slot, 0), tile.first), half, pairs);
         }
         Heads<Part::kQ, typename V::Quick>(call, tile, angles.First());
-        if (count >= kMinReciprocalTile) {
-          Heads<Part::kK, typename V::Quick>(call, tile, angles.First());
-          Heads<Part::kV, typename V::Quick>(call, tile, angles.First());
-        } else {
-          Heads<Part::kK, typename V::FewTokens>(call, tile, angles.First());
-          Heads<Part::kV, typename V::FewTokens>(call, tile, angles.First());
-        }
+        KAndV(call, tile, angles.First());
       }
+    }
+  }
+
+  static HWY_INLINE void KAndV(const RowCall& call, const Tile tile, const float* angles) {
+    if (tile.count >= kMinReciprocalTile) {
+      Heads<Part::kK, typename V::Quick>(call, tile, angles);
+      Heads<Part::kV, typename V::Quick>(call, tile, angles);
+    } else {
+      Heads<Part::kK, typename V::FewTokens>(call, tile, angles);
+      Heads<Part::kV, typename V::FewTokens>(call, tile, angles);
     }
   }
 
@@ -90,6 +94,7 @@ class TileKernel {
                                                            lane, head);
   }
 
+ private:
   template <Part part, class W>
   static HWY_NOINLINE void Heads(const RowCall& call, const Tile tile, const float* angles) {
     constexpr bool kLevels = part != Part::kQ && stores == Stores::kStreaming;
@@ -115,7 +120,6 @@ class TileKernel {
     }
   }
 
- private:
   template <class T>
   static HWY_INLINE void StreamLines(const T* from, int64_t count, T* to) {
     const hn::CappedTag<T, 64 / sizeof(T)> d;
