@@ -22,6 +22,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
+using FullVectors = hn::CappedTag<float, kMaxLanes>;
+
 // Streaming stores are for rows of whole lines.
 template <class DF>
 bool MayStream(DF df, const RowCall& call) {
@@ -53,7 +55,8 @@ template <DType source, DType output, Numerics numerics, class Lanes, class Quic
 void RunTokens(const RowCall& call) {
   constexpr bool kBothBF16 = source == DType::kBF16 && output == DType::kBF16;
   using L = std::conditional_t<kBothBF16 && Lanes::kDense, EvenOddLanes, Lanes>;
-  if constexpr (Lanes::kDense) {
+  // A head of whole lines is never too short for full vectors.
+  if constexpr (Lanes::kDense && hn::MaxLanes(DF()) == hn::MaxLanes(FullVectors())) {
     if (call.beyond_caches && MayStream(DF(), call)) {
       // Where memory sets the pace, the check for doubts was measured to cost a InOrderKernel 7 %.
       using Format =
@@ -71,13 +74,13 @@ void RunTokens(const RowCall& call) {
 // every target has.
 template <DType source, DType output, Numerics numerics, class Lanes, bool kNativeBF16>
 void Rows(const RowCall& call) {
-  using Full = hn::CappedTag<float, kMaxLanes>;
+  using Full = FullVectors;
   using Small = hn::CappedTag<float, kMinHalfHead / 2>;
   if (call.head_dim / 2 >= 2 * static_cast<int64_t>(hn::Lanes(Full()))) {
     using Format = QuickFormatOf<source, output, kNativeBF16>;
     RunTokens<source, output, numerics, Lanes, Format, Full>(call);
   } else {
-    using Format = OutputFormat<source, output>;
+    using Format = QuickFormatOf<source, output, false>;
     RunTokens<source, output, numerics, Lanes, Format, Small>(call);
   }
 }
