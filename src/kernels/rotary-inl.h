@@ -19,8 +19,7 @@ HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
 // Rounding<numerics, source>::Input is applied to q and k before the rotation, Step to each product
-// and sum. Mul and Add stay separate operations: a fused one would round once where the contract
-// rounds twice.
+// and sum.
 template <Numerics numerics, DType source>
 struct Rounding {
   template <class DF>
@@ -101,18 +100,21 @@ class Angles {
 
 // The rotate-half pairing: lane i of a head turns with lane i + half. The sums are left as f32; who
 // takes them rounds them, to the output's format or by Round::Step.
-template <class Round>
+//
+// kExactProducts: a product is exact, so that rounding it and fusing it with the sum are the same.
+template <class Round, bool kExactProducts>
 struct RotateHalf {
-  // `angles` is where Angles keeps this step, plus the number of lanes for its second vector.
-  template <class DF>
-  static HWY_INLINE void Rotate(DF df, const float* angles, Float32<DF>& lo, Float32<DF>& hi) {
-    const auto table = 2 * hn::Lanes(df);
+  template <class DF, class V = Float32<DF>>
+  static HWY_INLINE void Rotate(DF df, V cos_lo, V sin_lo, V cos_hi, V sin_hi, V& lo, V& hi) {
     const auto a = Round::Input(df, lo);
     const auto b = Round::Input(df, hi);
-    lo = hn::Sub(Round::Step(df, hn::Mul(a, hn::Load(df, angles))),
-                 Round::Step(df, hn::Mul(b, hn::Load(df, angles + table))));
-    hi = hn::Add(Round::Step(df, hn::Mul(b, hn::Load(df, angles + 2 * table))),
-                 Round::Step(df, hn::Mul(a, hn::Load(df, angles + 3 * table))));
+    if constexpr (kExactProducts) {
+      lo = hn::MulSub(a, cos_lo, hn::Mul(b, sin_lo));
+      hi = hn::MulAdd(b, cos_hi, hn::Mul(a, sin_hi));
+    } else {
+      lo = hn::Sub(Round::Step(df, hn::Mul(a, cos_lo)), Round::Step(df, hn::Mul(b, sin_lo)));
+      hi = hn::Add(Round::Step(df, hn::Mul(b, cos_hi)), Round::Step(df, hn::Mul(a, sin_hi)));
+    }
   }
 };
 

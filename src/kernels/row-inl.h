@@ -12,6 +12,7 @@
 
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
+#include "kernels/by_step-inl.h"
 #include "kernels/formats-inl.h"
 #include "kernels/in_order-inl.h"
 #include "kernels/lanes-inl.h"
@@ -24,7 +25,7 @@ namespace ropekv::internal::HWY_NAMESPACE {
 
 using FullVectors = hn::CappedTag<float, kMaxLanes>;
 
-// Streaming stores are for rows of whole lines.
+// Streaming stores are for rows of whole lines, and of few enough for tiles of whole heads.
 template <class DF>
 bool MayStream(DF df, const RowCall& call) {
   constexpr int64_t kLine = 64;
@@ -43,31 +44,26 @@ bool MayStream(DF df, const RowCall& call) {
   return bits % kLine == 0;
 }
 
-template <class V, Stores stores, class DF>
-void RunWith(const RowCall& call) {
-  if constexpr (V::kHasReciprocals) {
-    if (InOrderKernel<V, stores, DF>::Takes(call)) return InOrderKernel<V, stores, DF>::Run(call);
-  }
-  TileKernel<V, stores, DF>::Run(call);
-}
-
 template <DType source, DType output, Numerics numerics, class Lanes, class QuickFormat, class DF>
 void RunTokens(const RowCall& call) {
   constexpr bool kBothBF16 = source == DType::kBF16 && output == DType::kBF16;
   using L = std::conditional_t<kBothBF16 && Lanes::kDense, EvenOddLanes, Lanes>;
+  using V = Variant<source, output, numerics, L, QuickFormat>;
   // A head of whole lines is never too short for full vectors.
   if constexpr (Lanes::kDense && hn::MaxLanes(DF()) == hn::MaxLanes(FullVectors())) {
     if (call.beyond_caches && MayStream(DF(), call)) {
-      // Where memory sets the pace, the check for doubts was measured to cost a InOrderKernel 7 %.
-      using Format =
-          std::conditional_t<source == DType::kI32, QuickFormat, OutputFormat<source, output>>;
-      using V = Variant<source, output, numerics, L, Format>;
-      RunWith<V, Stores::kStreaming, DF>(call);
+      if constexpr (V::kHasReciprocals && source != DType::kI32) {
+        InOrderKernel<V, DF>::Run(call);
+      } else {
+        TileKernel<V, Stores::kStreaming, DF>::template Run<true>(call);
+      }
       return hwy::FlushStream();
     }
   }
-  using V = Variant<source, output, numerics, L, QuickFormat>;
-  RunWith<V, Stores::kOrdinary, DF>(call);
+  if constexpr (V::kHasReciprocals) {
+    if (ByStepKernel<V, DF>::Takes(call)) return ByStepKernel<V, DF>::Run(call);
+  }
+  TileKernel<V, Stores::kOrdinary, DF>::template Run<true>(call);
 }
 
 // Full vectors if a half head holds a step of them, else vectors of 4 lanes, the smallest that

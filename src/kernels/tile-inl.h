@@ -31,7 +31,8 @@ struct Tile {
   int64_t pairs;
 };
 
-inline constexpr int64_t kMaxTile = 8;
+// More would not fit into Angles, nor those into the first-level cache.
+inline constexpr int64_t kMaxTile = 16;
 // For fewer tokens reciprocals do not pay.
 inline constexpr int64_t kMinReciprocalTile = 3;
 
@@ -43,7 +44,9 @@ class TileKernel {
   using Vec = Float32<DF>;
 
  public:
-  // Long heads go in blocks of kMaxPairs, the last pulled back like a step.
+  // All of a call, or only k and v. Long heads go in blocks of kMaxPairs, the last pulled back like
+  // a step.
+  template <bool with_q>
   static HWY_INLINE void Run(const RowCall& call) {
     const int64_t half = call.head_dim / 2;
     const int64_t pairs = std::min(half, kMaxPairs);
@@ -58,19 +61,15 @@ class TileKernel {
               DF(), slot, Skip<Lanes>(RowOf<uint16_t>(call.cos, token + slot, 0), tile.first),
               Skip<Lanes>(RowOf<uint16_t>(call.sin, token + slot, 0), tile.first), half, pairs);
         }
-        Heads<Part::kQ, typename V::Quick>(call, tile, angles.First());
-        KAndV(call, tile, angles.First());
+        if constexpr (with_q) Heads<Part::kQ, typename V::Quick>(call, tile, angles.First());
+        if (count >= kMinReciprocalTile) {
+          Heads<Part::kK, typename V::Quick>(call, tile, angles.First());
+          Heads<Part::kV, typename V::Quick>(call, tile, angles.First());
+        } else {
+          Heads<Part::kK, typename V::FewTokens>(call, tile, angles.First());
+          Heads<Part::kV, typename V::FewTokens>(call, tile, angles.First());
+        }
       }
-    }
-  }
-
-  static HWY_INLINE void KAndV(const RowCall& call, const Tile tile, const float* angles) {
-    if (tile.count >= kMinReciprocalTile) {
-      Heads<Part::kK, typename V::Quick>(call, tile, angles);
-      Heads<Part::kV, typename V::Quick>(call, tile, angles);
-    } else {
-      Heads<Part::kK, typename V::FewTokens>(call, tile, angles);
-      Heads<Part::kV, typename V::FewTokens>(call, tile, angles);
     }
   }
 
@@ -78,8 +77,8 @@ class TileKernel {
   // the next step of a head the other tokens of the tile would be in the way, and a streaming store
   // of half a line costs as much as one of a line.
   struct Stage {
-    uint16_t* out;
-    int8_t* levels;
+    uint16_t* out = nullptr;
+    int8_t* levels = nullptr;
 
     Stage Of(int64_t slot, int64_t head_dim) const {
       return {out ? out + slot * head_dim : nullptr, levels ? levels + slot * head_dim : nullptr};
@@ -150,10 +149,9 @@ class TileKernel {
 
     const int64_t room = Angles::TokenRoom(df, n);
     const RowOutput& out = Of<part>::Output(call);
-    auto out_lo = Skip<Lanes>(RowOf<uint16_t>(out, tile.token, head), tile.first);
-    if (stage.out && out_lo.data) out_lo.data = stage.out;
+    auto out_row = Skip<Lanes>(RowOf<uint16_t>(out, tile.token, head), tile.first);
+    if (stage.out && out_row.data) out_row.data = stage.out;
     const int64_t out_stride = stage.out ? call.head_dim : out.token_stride;
-    auto out_hi = Skip<Lanes>(out_lo, half);
 
     const CacheRows& cache = Of<part>::Cache(call);
     int8_t* const* rows = cache.rows + tile.token;
@@ -172,6 +170,7 @@ class TileKernel {
       shift = i == 0 ? shift_lo_a : i == 1 ? shift_lo_b : i == 2 ? shift_hi_a : shift_hi_b;
     };
 
+    unsigned doubts = 0;
     for (int64_t i = 0; i < tile.count; ++i) {
       Vec lo_a, lo_b, hi_a, hi_b;
       x_lo.Load(df, lane, n, scale_lo_a, scale_lo_b, bias_lo_a, bias_lo_b, lo_a, lo_b);
@@ -182,24 +181,23 @@ class TileKernel {
       }
       x_lo.NextToken();
       x_hi.NextToken();
-      Row<int8_t> levels_lo = {nullptr, cache_stride}, levels_hi = levels_lo;
+      Row<int8_t> levels = {nullptr, cache_stride};
       if constexpr (part != Part::kQ) {
         if (int8_t* row = rows[i]) {
-          levels_lo.data = stage.levels ? stage.levels + i * call.head_dim : row + cache_offset;
-          levels_hi.data = levels_lo.data + half * cache_stride;
+          levels.data = stage.levels ? stage.levels + i * call.head_dim : row + cache_offset;
         }
       }
-      if (HWY_UNLIKELY(!(FinishStep<V, part, W, out_stores, level_stores>(
-              df, lo_a, lo_b, hi_a, hi_b, angles + i * room + 4 * position, out_lo, out_hi,
-              levels_lo, levels_hi, lane, n, level)))) {
-        Redo<part, out_stores, level_stores>(call, Tile{tile.token + i, 1, tile.first, n},
-                                             angles + i * room, stage.Of(i, call.head_dim),
-                                             position, lane, head);
-      }
-      if (out_lo.data) {
-        out_lo.data += out_stride;
-        out_hi.data += out_stride;
-      }
+      RotateStep<V, part, W>(df, angles + i * room + 4 * position, lo_a, lo_b, hi_a, hi_b);
+      const bool sure = FinishStep<V, part, W, Wanted::kWhatThereIs, out_stores, level_stores>(
+          df, lo_a, lo_b, hi_a, hi_b, out_row, levels, lane, n, half, level);
+      if (HWY_UNLIKELY(!sure)) doubts |= 1u << i;
+      if (out_row.data) out_row.data += out_stride;
+    }
+    for (; HWY_UNLIKELY(doubts != 0); doubts &= doubts - 1) {
+      const int i = __builtin_ctz(doubts);
+      Redo<part, out_stores, level_stores>(call, Tile{tile.token + i, 1, tile.first, n},
+                                           angles + i * room, stage.Of(i, call.head_dim), position,
+                                           lane, head);
     }
   }
 };

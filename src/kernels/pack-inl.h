@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// From f32 to i32, and from 32 bits to 16 and 8.
+#if defined(ROPEKV_KERNELS_PACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ROPEKV_KERNELS_PACK_INL_H_
+#undef ROPEKV_KERNELS_PACK_INL_H_
+#else
+#define ROPEKV_KERNELS_PACK_INL_H_
+#endif
+
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ropekv::internal::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <class DF>
+using Bits16 = hn::Vec<hn::Rebind<uint16_t, DF>>;
+template <class DF>
+using Int32 = hn::Vec<hn::RebindToSigned<DF>>;
+template <class DF>
+using Float32 = hn::Vec<DF>;
+
+// Rounded to the nearest i32. What does not fit becomes the nearest i32 or has its lower half zero,
+// a NaN the latter: what x86 and Arm give without the fix-up that Highway would add on x86.
+template <class DF>
+HWY_INLINE Int32<DF> ToInt(DF, Float32<DF> value) {
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
+#if HWY_TARGET <= HWY_AVX3
+  if constexpr (sizeof(value.raw) == 64) return Int32<DF>{_mm512_cvtps_epi32(value.raw)};
+#endif
+#if HWY_TARGET <= HWY_AVX2
+  if constexpr (sizeof(value.raw) == 32) return Int32<DF>{_mm256_cvtps_epi32(value.raw)};
+#endif
+  if constexpr (sizeof(value.raw) == 16) return Int32<DF>{_mm_cvtps_epi32(value.raw)};
+#else
+  return hn::NearestInt(value);
+#endif
+}
+
+#if HWY_TARGET != HWY_SCALAR
+// Packs two vectors of i32 into one of narrower lanes, in order; the values must fit.
+struct Pack {
+  // To 16 bits.
+  template <class DF, class VI = hn::Vec<hn::RebindToSigned<DF>>>
+  static HWY_INLINE auto To16(DF df, VI a, VI b) {
+    const hn::Repartition<int16_t, DF> d16;
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+    return InOrder<uint64_t>(d16, hn::ReorderDemote2To(d16, a, b));
+#else
+    (void)df;
+    const hn::Rebind<int16_t, DF> half;
+    return hn::Combine(d16, hn::DemoteTo(half, b), hn::DemoteTo(half, a));
+#endif
+  }
+
+  // The upper 16 bits of each lane, saturated to 8 bits.
+  template <class DF>
+  static HWY_INLINE auto UpperTo8(DF df, Int32<DF> a, Int32<DF> b) {
+    const hn::Half<hn::Repartition<int8_t, DF>> d8;
+    const hn::Repartition<int16_t, DF> d16;
+#if HWY_TARGET == HWY_AVX2
+    (void)df;
+    return InOrder<uint32_t>(d8, hn::DemoteTo(d8, hn::ReorderDemote2To(d16, hn::ShiftRight<16>(a),
+                                                                       hn::ShiftRight<16>(b))));
+#else
+    (void)df;
+    return Narrow(d8, hn::ConcatOdd(d16, hn::BitCast(d16, b), hn::BitCast(d16, a)));
+#endif
+  }
+
+  // The upper 16 bits of each lane, alternately of a and b.
+  template <class DF>
+  static HWY_INLINE auto UpperEvenOdd(DF, Int32<DF> a, Int32<DF> b) {
+    const hn::Repartition<int16_t, DF> d16;
+#if HWY_TARGET == HWY_AVX3
+    if constexpr (sizeof(a.raw) == 64) {
+      alignas(64) static constexpr uint16_t kOrder[] = {1,  33, 3,  35, 5,  37, 7,  39, 9,  41, 11,
+                                                        43, 13, 45, 15, 47, 17, 49, 19, 51, 21, 53,
+                                                        23, 55, 25, 57, 27, 59, 29, 61, 31, 63};
+      return hn::Vec<decltype(d16)>{
+          _mm512_permutex2var_epi16(a.raw, _mm512_load_si512(kOrder), b.raw)};
+    }
+#endif
+    return hn::OddEven(hn::BitCast(d16, b), hn::BitCast(d16, hn::ShiftRight<16>(a)));
+  }
+
+  // i16 to i8, saturated. In 512 bits Highway takes two instructions where there is one.
+  template <class D8, class V16>
+  static HWY_INLINE hn::Vec<D8> Narrow(D8 d8, V16 words) {
+#if HWY_TARGET == HWY_AVX3
+    if constexpr (sizeof(words.raw) == 64) return hn::Vec<D8>{_mm512_cvtsepi16_epi8(words.raw)};
+#endif
+    return hn::DemoteTo(d8, words);
+  }
+
+ private:
+  // The one-instruction packing of x86 works within blocks of 128 bits: it gives four lanes of a,
+  // four of b, the next four of a ... Group is as wide as four lanes.
+  template <class Group, class D>
+  static HWY_INLINE hn::Vec<D> InOrder(D d, hn::Vec<D> packed) {
+    const hn::Repartition<Group, D> d_group;
+    if constexpr (hn::MaxLanes(d_group) <= 2) {
+      return packed;
+    } else {
+      alignas(64) static constexpr Group kOrder4[] = {0, 2, 1, 3};
+      alignas(64) static constexpr Group kOrder8[] = {0, 2, 4, 6, 1, 3, 5, 7};
+      const Group* order = hn::MaxLanes(d_group) == 4 ? kOrder4 : kOrder8;
+      return hn::BitCast(d, hn::TableLookupLanes(hn::BitCast(d_group, packed),
+                                                 hn::SetTableIndices(d_group, order)));
+    }
+  }
+};
+#endif
+
+}  // namespace ropekv::internal::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // ROPEKV_KERNELS_PACK_INL_H_
