@@ -39,7 +39,7 @@ void FillWithEdges(Problem& problem, const reference::NumberFormat& format, int6
     int64_t edges[kHeads];
     for (int64_t& edge : edges) {
       edge = rng.Pick(
-          {-149, -140, -134, -127, -110, format.min_exponent, format.max_exponent, 126, 127, 128});
+          {-149, -140, -134, -127, -110, format.min_exponent, format.max_exponent, 126, 127, 127});
     }
     for (int64_t i = 0; i < kHalf; ++i) {
       const int64_t cos_exponent = rng.Int(1 - format.max_exponent, format.max_exponent - 1);
@@ -50,10 +50,11 @@ void FillWithEdges(Problem& problem, const reference::NumberFormat& format, int6
       cos[token * kDim + i + kHalf] = About(rng, format, sin_exponent);
       sin[token * kDim + i + kHalf] = About(rng, format, cos_exponent);
       for (int64_t head = 0; head < kHeads; ++head) {
-        const int64_t edge = rng.Chance(0.05) ? edges[head] + rng.Int(-2, 2) : 0;
+        const bool at_edge = rng.Chance(0.03);
+        const auto exponent = [&] { return at_edge ? edges[head] + rng.Int(-1, 1) : 0; };
         uint16_t* pair = x + (token * kHeads + head) * kDim + i;
-        pair[0] = About(rng, format, edge - cos_exponent);
-        pair[kHalf] = About(rng, format, edge - sin_exponent);
+        pair[0] = About(rng, format, exponent() - cos_exponent);
+        pair[kHalf] = About(rng, format, exponent() - sin_exponent);
       }
     }
   }
@@ -106,12 +107,14 @@ int64_t CompareAll(Target target, DType dtype, int64_t tokens, uint64_t problems
     const_cast<PlanData&>(plan.data()).row.beyond_caches = seed / 2 % 2 != 0;
     Problem problem(spec, Flavour::kPlain, seed);
     FillWithEdges(problem, format, tokens, seed);
-    // Of the largest k, too, some have a level that int8 holds.
-    Rng rng(seed);
-    auto* scale = static_cast<float*>(problem.MutableInput(TensorId::kScaleK));
-    for (int64_t i = 0; i < kKvHeads * kDim; ++i) {
-      const int exponent = rng.Chance(0.1) ? static_cast<int>(rng.Int(112, 127)) : -3;
-      scale[i] = std::ldexp(static_cast<float>(rng.Real(0.5, 1.0)), exponent);
+    if (seed / 4 % 2 != 0) {
+      // So that levels of the largest k are ones that int8 holds.
+      Rng rng(seed);
+      auto* scale = static_cast<float*>(problem.MutableInput(TensorId::kScaleK));
+      for (int64_t i = 0; i < kKvHeads * kDim; ++i) {
+        scale[i] =
+            std::ldexp(static_cast<float>(rng.Real(1.0, 2.0)), static_cast<int>(rng.Int(118, 126)));
+      }
     }
     inexact += CountInexact(problem, format, tokens);
     Coverage coverage;
@@ -126,7 +129,7 @@ int64_t CompareAll(Target target, DType dtype, int64_t tokens, uint64_t problems
 TEST_P(RotationTest, EdgesOfTheRange) {
   // Of one and two tokens k is made otherwise.
   for (const auto& [tokens, problems] : {std::pair(40, 40), std::pair(2, 800)}) {
-    EXPECT_GT(CompareAll(GetParam(), DType::kBF16, tokens, problems), 500);
+    EXPECT_GT(CompareAll(GetParam(), DType::kBF16, tokens, problems), 200);
     // f16 products are exact, whatever the exponents.
     EXPECT_EQ(CompareAll(GetParam(), DType::kF16, tokens, problems), 0);
   }
