@@ -48,6 +48,15 @@ using OneByte = hn::CappedTag<uint8_t, 1>;
 
 template <Stores kStores, class D>
 HWY_INLINE void StoreTo(uint8_t* to, hn::Vec<D> value) {
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (kStores == Stores::kStreaming && hn::MaxLanes(D()) == 64) {
+    // In halves of a line: 8 % faster on Zen 4.
+    const hn::Half<D> half;
+    hn::Stream(hn::LowerHalf(half, value), half, to);
+    hn::Stream(hn::UpperHalf(half, value), half, to + hn::Lanes(half));
+    return;
+  }
+#endif
   if constexpr (kStores == Stores::kStreaming) {
     hn::Stream(value, D(), to);
   } else {
