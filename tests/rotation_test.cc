@@ -113,7 +113,7 @@ int64_t CompareAll(Target target, DType dtype, int64_t tokens, uint64_t problems
       auto* scale = static_cast<float*>(problem.MutableInput(TensorId::kScaleK));
       for (int64_t i = 0; i < kKvHeads * kDim; ++i) {
         scale[i] =
-            std::ldexp(static_cast<float>(rng.Real(1.0, 2.0)), static_cast<int>(rng.Int(118, 126)));
+            std::ldexp(static_cast<float>(rng.Real(1.0, 2.0)), static_cast<int>(rng.Int(118, 125)));
       }
     }
     inexact += CountInexact(problem, format, tokens);
