@@ -39,8 +39,10 @@ class ScaleTable {
     }
     // So many heads on; after a step's last head comes the first of the next step.
     HWY_INLINE void Skip(int64_t heads) {
-      scales += heads * Stride();
-      shifts += heads * shift_stride;
+      if constexpr (part != Part::kQ) {  // of which there is no table
+        scales += heads * Stride();
+        shifts += heads * shift_stride;
+      }
     }
   };
 
