@@ -140,8 +140,7 @@ class ByStepKernel {
                                 int64_t head) {
     const int64_t half = call.head_dim / 2;
     Angles angles;
-    angles.Load<Lanes, typename V::AnglesFormat>(DF(), 0, RowOf<uint16_t>(call.cos, token, 0),
-                                                 RowOf<uint16_t>(call.sin, token, 0), half, half);
+    angles.Load<Lanes, typename V::AnglesFormat>(DF(), 0, call, token, 0, half);
     Tiles::template Redo<part, Stores::kOrdinary, Stores::kOrdinary>(
         call, Tile{token, 1, 0, half}, angles.First(), typename Tiles::Stage{}, position, lane,
         head);

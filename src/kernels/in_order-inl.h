@@ -58,8 +58,7 @@ class InOrderKernel {
     const int64_t half = call.head_dim / 2;
     Angles angles;
     for (int64_t token = 0; token < call.num_tokens; ++token) {
-      angles.Load<Lanes, typename V::AnglesFormat>(DF(), 0, RowOf<uint16_t>(call.cos, token, 0),
-                                                   RowOf<uint16_t>(call.sin, token, 0), half, half);
+      angles.Load<Lanes, typename V::AnglesFormat>(DF(), 0, call, token, 0, half);
       if (token + 2 < call.num_tokens) AskForAngles(call, token + 2);
       Heads<Part::kQ>(call, token, angles.First(), {});
       if (token + 1 < call.num_tokens) AskForPages(call, token + 1);

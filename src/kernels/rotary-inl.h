@@ -62,10 +62,13 @@ class Angles {
     return std::min(wanted, kRoom / TokenRoom(df, count));
   }
 
-  // Token number `slot` of them.
+  // As token number `slot` of them, pairs [first, first + count) of a token of the call.
   template <class Lanes, class Format, class DF>
-  HWY_INLINE void Load(DF df, int64_t slot, Row<const uint16_t> cos, Row<const uint16_t> sin,
-                       int64_t half, int64_t count) {
+  HWY_INLINE void Load(DF df, int64_t slot, const RowCall& call, int64_t token, int64_t first,
+                       int64_t count) {
+    const auto cos = Skip<Lanes>(RowOf<uint16_t>(call.cos, token, 0), first);
+    const auto sin = Skip<Lanes>(RowOf<uint16_t>(call.sin, token, 0), first);
+    const int64_t half = call.head_dim / 2;
     float* to = data_ + slot * TokenRoom(df, count);
     const auto lanes = static_cast<int64_t>(hn::Lanes(df));
     ForSteps<Lanes>(df, count, [&](int64_t position, int64_t lane) ROPEKV_INLINE_LAMBDA {

@@ -57,9 +57,8 @@ class TileKernel {
       for (int64_t block = 0; block < half; block += kMaxPairs) {
         const Tile tile = {token, count, std::min(block, half - pairs), pairs};
         for (int64_t slot = 0; slot < count; ++slot) {
-          angles.Load<Lanes, typename V::AnglesFormat>(
-              DF(), slot, Skip<Lanes>(RowOf<uint16_t>(call.cos, token + slot, 0), tile.first),
-              Skip<Lanes>(RowOf<uint16_t>(call.sin, token + slot, 0), tile.first), half, pairs);
+          angles.Load<Lanes, typename V::AnglesFormat>(DF(), slot, call, token + slot, tile.first,
+                                                       pairs);
         }
         if constexpr (with_q) Heads<Part::kQ, typename V::Quick>(call, tile, angles.First());
         if (count >= kMinReciprocalTile) {
