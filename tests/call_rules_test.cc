@@ -43,8 +43,9 @@ TEST(Indices, ContiguousRange) {
 TEST(Indices, PagedRange) {
   ExpectBadIndex(kPaged, 5, 16,
                  "indices: has slot 16 for token 5; must be negative (padding) or in [0, 15]");
-  ExpectBadIndex(kPaged, 0, INT32_MAX,
-                 "indices: has slot 2147483647 for token 0; must be negative (padding) or in [0, 15]");
+  ExpectBadIndex(
+      kPaged, 0, INT32_MAX,
+      "indices: has slot 2147483647 for token 0; must be negative (padding) or in [0, 15]");
 }
 
 TEST(Indices, LegalLimits) {
@@ -101,7 +102,8 @@ TEST(Pointers, NullOfEveryTensor) {
     } else {
       args.*field.input = nullptr;
     }
-    ExpectRefused(problem, args, {}, StatusCode::kNullPointer, std::string(field.name) + ": is null");
+    ExpectRefused(problem, args, {}, StatusCode::kNullPointer,
+                  std::string(field.name) + ": is null");
   }
 }
 
@@ -120,7 +122,8 @@ TEST(Pointers, MisalignedOfEveryTensor) {
     }
     const Status status = CheckArgs(MakePlan(problem.spec()).value(), args);
     EXPECT_EQ(status.code(), StatusCode::kBadPointer);
-    EXPECT_EQ(status.message().find(std::string(field.name) + ": is at 0x"), 0u) << status.message();
+    EXPECT_EQ(status.message().find(std::string(field.name) + ": is at 0x"), 0u)
+        << status.message();
     EXPECT_NE(status.message().find("must be a multiple of " + std::to_string(bytes) + " bytes"),
               std::string::npos);
     ++tried;

@@ -51,9 +51,7 @@ int Derange(Spec& spec) {
 
 // Without some kind of heads the other kind is still made, and nothing is made of none.
 TEST(Limits, NoHeads) {
-  const struct {
-    int64_t q_heads, kv_heads;
-  } kHeads[] = {{0, 2}, {2, 0}, {0, 0}};
+  const struct { int64_t q_heads, kv_heads; } kHeads[] = {{0, 2}, {2, 0}, {0, 0}};
   for (const CacheLayout layout : {kContiguous, kPaged}) {
     for (const auto& [q_heads, kv_heads] : kHeads) {
       for (const Target target : UsableTargets()) {
@@ -159,8 +157,8 @@ TEST(Limits, StridesOutOfTheAddressSpace) {
     Problem problem(SimpleSpec(kPaged), Flavour::kPlain, 1);
     Args args = problem.actual();
     // The distance is below 2^63, so an address in the farther half of memory is needed.
-    args.cos = reinterpret_cast<const void*>(
-        stride > 0 ? ~uintptr_t{0} - 0xFFF : uintptr_t{0x1000});
+    args.cos =
+        reinterpret_cast<const void*>(stride > 0 ? ~uintptr_t{0} - 0xFFF : uintptr_t{0x1000});
     for (const auto& call : {&ropekv::Run, &RunReference, &CheckArgs}) {
       const Status status = call(plan, args, {});
       EXPECT_EQ(status.code(), StatusCode::kBadPointer);

@@ -37,26 +37,26 @@ TEST(Numbers, OutputsRoundToNearestEven) {
       {-0.0f, 0x8000, 0x8000},
       {1.0f, 0x3C00, 0x3F80},
       {-2.5f, 0xC100, 0xC020},
-      {1.0f + 0x1p-11f, 0x3C00, 0x3F80},           // f16: a tie, down to even
-      {1.0f + 3 * 0x1p-11f, 0x3C02, 0x3F80},       // f16: a tie, up to even
+      {1.0f + 0x1p-11f, 0x3C00, 0x3F80},      // f16: a tie, down to even
+      {1.0f + 3 * 0x1p-11f, 0x3C02, 0x3F80},  // f16: a tie, up to even
       {1.0f + 0x1p-11f + 0x1p-23f, 0x3C01, 0x3F80},
-      {1.0f + 0x1p-8f, 0x3C04, 0x3F80},            // bf16: a tie, down to even
-      {1.0f + 3 * 0x1p-8f, 0x3C0C, 0x3F82},        // bf16: a tie, up to even
+      {1.0f + 0x1p-8f, 0x3C04, 0x3F80},      // bf16: a tie, down to even
+      {1.0f + 3 * 0x1p-8f, 0x3C0C, 0x3F82},  // bf16: a tie, up to even
       {65504.0f, 0x7BFF, 0x4780},
       {65519.996f, 0x7BFF, 0x4780},
-      {65520.0f, 0x7C00, 0x4780},                  // f16: the tie above the largest number
+      {65520.0f, 0x7C00, 0x4780},  // f16: the tie above the largest number
       {-1e30f, 0xFC00, 0xF14A},
-      {3.4028235e38f, 0x7C00, 0x7F80},             // bf16: rounds up to inf
+      {3.4028235e38f, 0x7C00, 0x7F80},  // bf16: rounds up to inf
       {kInf, 0x7C00, 0x7F80},
       {-kInf, 0xFC00, 0xFF80},
       {0x1p-14f, 0x0400, 0x3880},
-      {0x1p-14f - 0x1p-25f, 0x0400, 0x3880},       // f16: the tie below the smallest normal
+      {0x1p-14f - 0x1p-25f, 0x0400, 0x3880},  // f16: the tie below the smallest normal
       {0x1p-24f, 0x0001, 0x3380},
-      {0x1p-25f, 0x0000, 0x3300},                  // f16: the tie between 0 and the smallest
+      {0x1p-25f, 0x0000, 0x3300},  // f16: the tie between 0 and the smallest
       {0x1.000002p-25f, 0x0001, 0x3300},
       {3 * 0x1p-25f, 0x0002, 0x33C0},
       {-0x1p-26f, 0x8000, 0xB280},
-      {0x1p-133f, 0x0000, 0x0001},                 // bf16: subnormal
+      {0x1p-133f, 0x0000, 0x0001},  // bf16: subnormal
       {0x1p-134f, 0x0000, 0x0000},
       {0x1.8p-133f, 0x0000, 0x0002},
   };
@@ -101,21 +101,40 @@ TEST(Numbers, Quantise) {
     const float* offset;
     int level;
   } kRows[] = {
-      {0.5f, 1, nullptr, 0},          {1.5f, 1, nullptr, 2},   {2.5f, 1, nullptr, 2},
-      {-0.5f, 1, nullptr, 0},         {-1.5f, 1, nullptr, -2}, {-2.5f, 1, nullptr, -2},
-      {0.49999997f, 1, nullptr, 0},   {-0.49999997f, 1, nullptr, 0},
-      {0.50000006f, 1, nullptr, 1},   {126.5f, 1, nullptr, 126}, {127.5f, 1, nullptr, 127},
-      {-127.5f, 1, nullptr, -128},    {-128.5f, 1, nullptr, -128}, {-129, 1, nullptr, -128},
-      {3e9f, 1, nullptr, 127},        {-3e9f, 1, nullptr, -128},
-      {kInf, 1, nullptr, 127},        {-kInf, 1, nullptr, -128},
-      {1, 0.0f, nullptr, 127},        {-1, 0.0f, nullptr, -128}, {1, -0.0f, nullptr, -128},
-      {0, 0.0f, nullptr, 0},          {kInf, kInf, nullptr, 0},  {5, kInf, nullptr, 0},
-      {1, 1e-42f, nullptr, 127},      // a subnormal scale is not 0, nor is its quotient NaN
-      {1e-42f, 1e-42f, nullptr, 1},   {3e-42f, 2e-42f, nullptr, 2},
-      {100, -1, nullptr, -100},       {210, 1, &minus_200, 10},
-      {1, 2, &half, 1},               // 0.5 + 0.5; rounding before the offset would give 0 or 1
-      {2, 1, &huge, 127},             {-kInf, 1, &huge, -128},
-      // 0.7f / 0.1f is 7 - 4e-7 exactly and 7 rounded; 0.7f * (1 / 0.1f) is the float above or below.
+      {0.5f, 1, nullptr, 0},
+      {1.5f, 1, nullptr, 2},
+      {2.5f, 1, nullptr, 2},
+      {-0.5f, 1, nullptr, 0},
+      {-1.5f, 1, nullptr, -2},
+      {-2.5f, 1, nullptr, -2},
+      {0.49999997f, 1, nullptr, 0},
+      {-0.49999997f, 1, nullptr, 0},
+      {0.50000006f, 1, nullptr, 1},
+      {126.5f, 1, nullptr, 126},
+      {127.5f, 1, nullptr, 127},
+      {-127.5f, 1, nullptr, -128},
+      {-128.5f, 1, nullptr, -128},
+      {-129, 1, nullptr, -128},
+      {3e9f, 1, nullptr, 127},
+      {-3e9f, 1, nullptr, -128},
+      {kInf, 1, nullptr, 127},
+      {-kInf, 1, nullptr, -128},
+      {1, 0.0f, nullptr, 127},
+      {-1, 0.0f, nullptr, -128},
+      {1, -0.0f, nullptr, -128},
+      {0, 0.0f, nullptr, 0},
+      {kInf, kInf, nullptr, 0},
+      {5, kInf, nullptr, 0},
+      {1, 1e-42f, nullptr, 127},  // a subnormal scale is not 0, nor is its quotient NaN
+      {1e-42f, 1e-42f, nullptr, 1},
+      {3e-42f, 2e-42f, nullptr, 2},
+      {100, -1, nullptr, -100},
+      {210, 1, &minus_200, 10},
+      {1, 2, &half, 1},  // 0.5 + 0.5; rounding before the offset would give 0 or 1
+      {2, 1, &huge, 127},
+      {-kInf, 1, &huge, -128},
+      // 0.7f / 0.1f is 7 - 4e-7 exactly and 7 rounded; 0.7f * (1 / 0.1f) is the float above or
+      // below.
       {3.5f * 0.1f, 0.1f, nullptr, 4},
   };
   for (const auto& row : kRows) {
@@ -143,13 +162,13 @@ TEST(Numbers, Rotation) {
                EXPECT_EQ(out.q_hi, 0x4400);  // 4
                EXPECT_EQ(out.k_lo, -6);      // -6.5, a tie
                EXPECT_EQ(out.k_hi, 4);
-               EXPECT_EQ(out.v_level, 3);    // not rotated
+               EXPECT_EQ(out.v_level, 3);  // not rotated
              });
 }
 
 TEST(Numbers, RotationIsNotFused) {
-  // (1 + 2^-14) * (1 + 2^-10) rounds to 1 + 2^-10 + 2^-14, and the other product is just that; an FMA
-  // would keep the 2^-24 between them. Each of the four products in turn.
+  // (1 + 2^-14) * (1 + 2^-10) rounds to 1 + 2^-10 + 2^-14, and the other product is just that; an
+  // FMA would keep the 2^-24 between them. Each of the four products in turn.
   const float factor = 1 + 0x1p-14f;
   const float angle = 1 + 0x1p-10f;
   const float rounded = 1 + 0x1p-10f + 0x1p-14f;
@@ -195,7 +214,9 @@ TEST(Numbers, CachesAreMadeFromUnroundedValues) {
 
 TEST(Numbers, Ascend) {
   // (1 + 2^-10)^2 is 1 + 2^-9 + 2^-20, in f16 1 + 2^-9. Over twice that: more than a tie, or a tie.
-  const Token f16 = {.x_dtype = DType::kF16, .lo = 1 + 0x1p-10f, .cos_lo = 1 + 0x1p-10f,
+  const Token f16 = {.x_dtype = DType::kF16,
+                     .lo = 1 + 0x1p-10f,
+                     .cos_lo = 1 + 0x1p-10f,
                      .scale = 2 * (1 + 0x1p-9f)};
   Everywhere(f16, [](const Token::Output& out) { EXPECT_EQ(out.k_lo, 1); });
   Token ascend = f16;
@@ -209,8 +230,8 @@ TEST(Numbers, Ascend) {
     EXPECT_EQ(out.v_level, 1);
   });
 
-  // Before, and not only after, the product: 1 + 2^-11 is a tie that goes down to 1, but 1.5 times it
-  // is nearer to 1.5 + 2^-10.
+  // Before, and not only after, the product: 1 + 2^-11 is a tie that goes down to 1, but 1.5 times
+  // it is nearer to 1.5 + 2^-10.
   Token early = {.lo = 1 + 0x1p-11f, .cos_lo = 1.5f};
   Everywhere(early, [](const Token::Output& out) { EXPECT_EQ(out.q_lo, 0x3E01); });
   early.numerics = Numerics::kAscend;

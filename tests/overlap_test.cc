@@ -57,8 +57,8 @@ TEST(Overlap, NeverMissesAndFootprintIsExact) {
     }
     bool truth = false;
     for (const int64_t byte : bytes_a) truth = truth || bytes_b.count(byte) > 0;
-    const bool answer = MayOverlap(fa, reinterpret_cast<void*>(4096), fb,
-                                   reinterpret_cast<void*>(b_address));
+    const bool answer =
+        MayOverlap(fa, reinterpret_cast<void*>(4096), fb, reinterpret_cast<void*>(b_address));
     ASSERT_TRUE(answer || !truth) << "round " << round;
     (truth ? shared : apart)++;
     const bool ranges_meet = !bytes_a.empty() && !bytes_b.empty() &&
@@ -68,8 +68,7 @@ TEST(Overlap, NeverMissesAndFootprintIsExact) {
 
     int64_t elements = 1;
     for (int i = 0; i < a.rank; ++i) elements *= a.shape[i];
-    const bool distinct =
-        static_cast<int64_t>(bytes_a.size()) == elements * ElementBytes(a.dtype);
+    const bool distinct = static_cast<int64_t>(bytes_a.size()) == elements * ElementBytes(a.dtype);
     ASSERT_TRUE(distinct || !ElementsAreDistinct(a, fa)) << "round " << round;
   }
   EXPECT_GT(shared, 1000);
@@ -79,10 +78,9 @@ TEST(Overlap, NeverMissesAndFootprintIsExact) {
 
 bool MayShare(const TensorSpec& a, int64_t a_element, const TensorSpec& b, int64_t b_element) {
   const int64_t base = 1 << 20;
-  return MayOverlap(MakeFootprint(a).value(),
-                    reinterpret_cast<void*>(base + a_element * ElementBytes(a.dtype)),
-                    MakeFootprint(b).value(),
-                    reinterpret_cast<void*>(base + b_element * ElementBytes(b.dtype)));
+  return MayOverlap(
+      MakeFootprint(a).value(), reinterpret_cast<void*>(base + a_element * ElementBytes(a.dtype)),
+      MakeFootprint(b).value(), reinterpret_cast<void*>(base + b_element * ElementBytes(b.dtype)));
 }
 
 TensorSpec View(DType dtype, std::initializer_list<int64_t> shape,

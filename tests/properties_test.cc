@@ -99,7 +99,8 @@ TEST(Properties, PagedWithTheSameSlotsIsContiguous) {
   const std::vector<int32_t> starts = {0, 3, 1};
   std::vector<int32_t> slots;
   for (int32_t b = 0; b < kBatch; ++b) {
-    for (int32_t s = 0; s < kSeq; ++s) slots.push_back(b * static_cast<int32_t>(kLength) + starts[b] + s);
+    for (int32_t s = 0; s < kSeq; ++s)
+      slots.push_back(b * static_cast<int32_t>(kLength) + starts[b] + s);
   }
   Call contiguous(CacheLayout::kContiguous, starts);
   Call paged(CacheLayout::kPaged, slots);

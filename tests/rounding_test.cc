@@ -56,7 +56,8 @@ struct Format {
   DType dtype;
   reference::NumberFormat format;
 };
-const Format kFormats[] = {{DType::kF16, reference::kBinary16}, {DType::kBF16, reference::kBfloat16}};
+const Format kFormats[] = {{DType::kF16, reference::kBinary16},
+                           {DType::kBF16, reference::kBfloat16}};
 
 bool IsNaN(const Format& format, uint16_t bits) {
   return (bits & 0x7FFFu) > format.format.infinity_bits();
@@ -90,19 +91,21 @@ TEST(Rounding, EveryBoundary) {
       const float a = reference::Decode(format.format, static_cast<uint16_t>(low));
       // Above the largest finite value the format would go on evenly.
       const bool top = low + 1 == format.format.infinity_bits();
-      const float below = reference::Decode(format.format, static_cast<uint16_t>(low - (top ? 1 : 0)));
+      const float below =
+          reference::Decode(format.format, static_cast<uint16_t>(low - (top ? 1 : 0)));
       const double gap = top ? static_cast<double>(a) - below
                              : static_cast<double>(reference::Decode(
-                                   format.format, static_cast<uint16_t>(low + 1))) - a;
+                                   format.format, static_cast<uint16_t>(low + 1))) -
+                                   a;
       const auto middle = static_cast<float>(a + gap / 2);
       const auto even = static_cast<uint16_t>(low + low % 2);
       for (const uint16_t sign : {uint16_t{0}, uint16_t{0x8000}}) {
         const float s = sign ? -1.0f : 1.0f;
         values.insert(values.end(), {s * std::nextafterf(middle, 0), s * middle,
                                      s * std::nextafterf(middle, INFINITY)});
-        expected.insert(expected.end(), {static_cast<uint16_t>(sign | low),
-                                         static_cast<uint16_t>(sign | even),
-                                         static_cast<uint16_t>(sign | (low + 1))});
+        expected.insert(expected.end(),
+                        {static_cast<uint16_t>(sign | low), static_cast<uint16_t>(sign | even),
+                         static_cast<uint16_t>(sign | (low + 1))});
       }
     }
     ASSERT_GT(values.size(), 180000u);
@@ -118,7 +121,8 @@ TEST(Rounding, EveryBoundary) {
       const auto v =
           RoundAll(target, DType::kI32, format.dtype, ones.data(), weights.data(), count);
       for (size_t i = 0; i < values.size(); ++i) {
-        ASSERT_EQ(v[i], expected[i]) << Name(format.dtype) << " " << Name(target) << " " << values[i];
+        ASSERT_EQ(v[i], expected[i])
+            << Name(format.dtype) << " " << Name(target) << " " << values[i];
         ASSERT_EQ(reference::Encode(format.format, values[i]), expected[i]) << values[i];
       }
     }

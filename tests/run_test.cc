@@ -40,8 +40,7 @@ Problem SampleProblem(const Variant& variant, Flavour flavour, uint64_t seed, in
 
 int ThreadsOfThisProcess() {
   int count = 0;
-  for ([[maybe_unused]] const auto& task :
-       std::filesystem::directory_iterator("/proc/self/task")) {
+  for ([[maybe_unused]] const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
     ++count;
   }
   return count;
@@ -74,7 +73,8 @@ TEST(Slices, EqualTheWhole) {
       for (int64_t begin = 0; begin < plan.num_tokens();) {
         const int64_t end = std::min(plan.num_tokens(), begin + rng.Int(0, 90));
         ASSERT_TRUE(ropekv::Run(plan, problem.actual(),
-                                {.num_threads = 1, .token_begin = begin, .token_end = end}).ok());
+                                {.num_threads = 1, .token_begin = begin, .token_end = end})
+                        .ok());
         begin = end;
         ++cut;
       }
@@ -136,15 +136,16 @@ TEST(Threads, SlicesInParallel) {
       EXPECT_TRUE(ropekv::Run(plan, args,
                               {.num_threads = 1,
                                .token_begin = plan.num_tokens() * part / 6,
-                               .token_end = plan.num_tokens() * (part + 1) / 6}).ok());
+                               .token_end = plan.num_tokens() * (part + 1) / 6})
+                      .ok());
     });
   }
   for (std::thread& worker : workers) worker.join();
   EXPECT_EQ(problem.Compare(), "");
 }
 
-// The control register of floating-point arithmetic, and its bits that flush subnormals to zero (and
-// on aarch64 make every NaN the default one).
+// The control register of floating-point arithmetic, and its bits that flush subnormals to zero
+// (and on aarch64 make every NaN the default one).
 #if defined(__x86_64__)
 constexpr uint64_t kFlush = 0x8040;
 uint64_t Control() { return _mm_getcsr(); }
@@ -203,9 +204,8 @@ TEST(FloatingPointEnvironment, NeitherMattersNorChanges) {
           {
             const HostileEnvironment environment(mode);
             // 0: the reference.
-            ok = threads == 0
-                     ? RunReference(plan, problem.actual()).ok()
-                     : ropekv::Run(plan, problem.actual(), {.num_threads = threads}).ok();
+            ok = threads == 0 ? RunReference(plan, problem.actual()).ok()
+                              : ropekv::Run(plan, problem.actual(), {.num_threads = threads}).ok();
             kept = environment.IsAsItWas();
           }
           ASSERT_TRUE(ok);

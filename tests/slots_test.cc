@@ -46,20 +46,20 @@ TEST_P(SlotsTest, FindsADuplicateAnywhere) {
     slots[first] = slots[second] = slot;
     const Status status = CheckSlotsDistinct({slots.data(), 1}, 0, count);
     ASSERT_EQ(status.message(), "indices: has slot " + std::to_string(slot) + " for both token " +
-                                    std::to_string(first) + " and token " +
-                                    std::to_string(second) + "; slots must be distinct");
+                                    std::to_string(first) + " and token " + std::to_string(second) +
+                                    "; slots must be distinct");
     // Outside the pair it does not count.
     ASSERT_TRUE(CheckSlotsDistinct({slots.data(), 1}, first + 1, count).ok());
     ASSERT_TRUE(CheckSlotsDistinct({slots.data(), 1}, 0, second).ok());
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Sizes, SlotsTest,
-    ::testing::Values(std::tuple(2, 2), std::tuple(3, INT32_MAX), std::tuple(16, 64),
-                      std::tuple(100, 100), std::tuple(4096, 1 << 20), std::tuple(8192, INT32_MAX),
-                      std::tuple(8193, 8193), std::tuple(65536, 1 << 20),
-                      std::tuple(20000, INT32_MAX)));
+INSTANTIATE_TEST_SUITE_P(Sizes, SlotsTest,
+                         ::testing::Values(std::tuple(2, 2), std::tuple(3, INT32_MAX),
+                                           std::tuple(16, 64), std::tuple(100, 100),
+                                           std::tuple(4096, 1 << 20), std::tuple(8192, INT32_MAX),
+                                           std::tuple(8193, 8193), std::tuple(65536, 1 << 20),
+                                           std::tuple(20000, INT32_MAX)));
 
 // More tokens than the hash set takes: a range of one slot, and one that ends where a window of the
 // bitmap begins.

@@ -25,10 +25,12 @@ void StrictDefaults(Spec& spec) { spec.strict_device_limits = true; }
 
 const Rule kRules[] = {
     // Presence.
-    {"NoX", kPaged, [](Spec& s) { s.x = {}; }, StatusCode::kNullPointer, "x: is required but absent"},
+    {"NoX", kPaged, [](Spec& s) { s.x = {}; }, StatusCode::kNullPointer,
+     "x: is required but absent"},
     {"NoIndices", kPaged, [](Spec& s) { s.indices = {}; }, StatusCode::kNullPointer,
      "indices: is required but absent"},
-    {"NoQ", kPaged, [](Spec& s) { s.q = {}; }, StatusCode::kNullPointer, "q: is required but absent"},
+    {"NoQ", kPaged, [](Spec& s) { s.q = {}; }, StatusCode::kNullPointer,
+     "q: is required but absent"},
     {"NoWeightScale", kPaged, [](Spec& s) { s.weight_scale = {}; }, StatusCode::kNullPointer,
      "weight_scale: is required for i32 x but absent"},
     {"NoK", kPaged, [](Spec& s) { s.k = {}; }, StatusCode::kNullPointer,
@@ -61,7 +63,10 @@ const Rule kRules[] = {
     // Shapes.
     {"XRank", kPaged, [](Spec& s) { s.x = Dense(DType::kI32, {384}); }, StatusCode::kBadShape,
      "x: has shape [384]; must be [B, S, H] or [B, H]"},
-    {"TooManyDimensions", kPaged, [](Spec& s) { s.x = Dense(DType::kI32, {1, 1, 2, 3, 64}); },
+    {"TooManyDimensions", kPaged,
+     [](Spec& s) {
+       s.x = Dense(DType::kI32, {1, 1, 2, 3, 64});
+     },
      StatusCode::kBadShape, "x: has 5 dimensions; at most 4 are possible"},
     {"NegativeExtent", kPaged, [](Spec& s) { s.x.shape[0] = -2; }, StatusCode::kBadShape,
      "x: has shape [-2, 3, 64] and strides [192, 64, 1]; extents must be >= 0 and all offsets fit "
@@ -69,24 +74,48 @@ const Rule kRules[] = {
     {"HugeStride", kPaged, [](Spec& s) { s.cos.stride[0] = INT64_MAX; }, StatusCode::kBadShape,
      "cos: has shape [2, 3, 1, 16] and strides [9223372036854775807, 16, 16, 1]; extents must be "
      ">= 0 and all offsets fit in 63 bits"},
-    {"CacheRank", kPaged, [](Spec& s) { s.k_cache = Dense(DType::kI8, {16, 1, 16}); },
+    {"CacheRank", kPaged,
+     [](Spec& s) {
+       s.k_cache = Dense(DType::kI8, {16, 1, 16});
+     },
      StatusCode::kBadShape,
      "k_cache: has shape [16, 1, 16]; must be 4-D [C1, C2, num_kv_heads, head_dim]"},
     {"OddHeadDim", kPaged, [](Spec& s) { s.k_cache.shape[3] = 15; }, StatusCode::kBadShape,
      "k_cache: has head_dim 15; must be even and >= 2"},
     {"ZeroHeadDim", kPaged, [](Spec& s) { s.k_cache.shape[3] = 0; }, StatusCode::kBadShape,
      "k_cache: has head_dim 0; must be even and >= 2"},
-    {"SplitsKV", kPaged, [](Spec& s) { s.size_splits = {16, 16, 32}; }, StatusCode::kBadShape,
-     "size_splits: is [16, 16, 32]; the k and v parts must be equal"},
-    {"SplitsNegative", kPaged, [](Spec& s) { s.size_splits = {-16, 16, 16}; },
+    {"SplitsKV", kPaged,
+     [](Spec& s) {
+       s.size_splits = {16, 16, 32};
+     },
+     StatusCode::kBadShape, "size_splits: is [16, 16, 32]; the k and v parts must be equal"},
+    {"SplitsNegative", kPaged,
+     [](Spec& s) {
+       s.size_splits = {-16, 16, 16};
+     },
      StatusCode::kBadShape, "size_splits: is [-16, 16, 16]; entries must be >= 0"},
-    {"SplitsCache", kPaged, [](Spec& s) { s.size_splits = {0, 32, 32}; }, StatusCode::kBadShape,
+    {"SplitsCache", kPaged,
+     [](Spec& s) {
+       s.size_splits = {0, 32, 32};
+     },
+     StatusCode::kBadShape,
      "size_splits: is [0, 32, 32]; the k part must be num_kv_heads * head_dim of k_cache = 1 * 16"},
-    {"SplitsQ", kPaged, [](Spec& s) { s.size_splits = {30, 16, 16}; }, StatusCode::kBadShape,
+    {"SplitsQ", kPaged,
+     [](Spec& s) {
+       s.size_splits = {30, 16, 16};
+     },
+     StatusCode::kBadShape,
      "size_splits: is [30, 16, 16]; the q part must be a multiple of head_dim 16"},
-    {"SplitsSum", kPaged, [](Spec& s) { s.size_splits = {48, 16, 16}; }, StatusCode::kBadShape,
+    {"SplitsSum", kPaged,
+     [](Spec& s) {
+       s.size_splits = {48, 16, 16};
+     },
+     StatusCode::kBadShape,
      "size_splits: is [48, 16, 16]; the parts must sum to x's last dimension 64"},
-    {"CosShape", kPaged, [](Spec& s) { s.cos = Dense(DType::kF16, {6, 16}); },
+    {"CosShape", kPaged,
+     [](Spec& s) {
+       s.cos = Dense(DType::kF16, {6, 16});
+     },
      StatusCode::kBadShape, "cos: has shape [6, 16]; must be [B, S, 1, D] = [2, 3, 1, 16]"},
     {"SinShape", kPaged, [](Spec& s) { s.sin.shape[3] = 8; }, StatusCode::kBadShape,
      "sin: has shape [2, 3, 1, 8]; must be [B, S, 1, D] = [2, 3, 1, 16]"},
@@ -113,15 +142,20 @@ const Rule kRules[] = {
     {"ContiguousIndices", kContiguous, [](Spec& s) { s.indices.shape[0] = 6; },
      StatusCode::kBadShape, "indices: has shape [6]; must be [B] (contiguous) = [2]"},
     {"CacheRows", kContiguous,
-     [](Spec& s) { s.k_cache = s.v_cache = Dense(DType::kI8, {1, 8, 1, 16}); },
+     [](Spec& s) {
+       s.k_cache = s.v_cache = Dense(DType::kI8, {1, 8, 1, 16});
+     },
      StatusCode::kBadShape, "k_cache: has 1 rows; must be at least x's batch size 2"},
     {"CachePositions", kContiguous,
-     [](Spec& s) { s.k_cache = s.v_cache = Dense(DType::kI8, {2, 2, 1, 16}); },
+     [](Spec& s) {
+       s.k_cache = s.v_cache = Dense(DType::kI8, {2, 2, 1, 16});
+     },
      StatusCode::kBadShape,
      "k_cache: has 2 positions a row; must be at least x's sequence length 3"},
     // Strides of outputs.
     {"BroadcastOutput", kPaged, [](Spec& s) { s.q.stride[1] = 0; }, StatusCode::kBadShape,
-     "q: has shape [2, 3, 2, 16] and strides [96, 0, 16, 1]; an output's elements must not share or "
+     "q: has shape [2, 3, 2, 16] and strides [96, 0, 16, 1]; an output's elements must not share "
+     "or "
      "interleave their addresses"},
     {"OverlappingCacheRows", kPaged, [](Spec& s) { s.v_cache.stride[1] = 8; },
      StatusCode::kBadShape,
@@ -240,8 +274,8 @@ TEST(Targets, ByEnvironment) {
 TEST(Targets, OfAnotherProcessor) {
   Spec spec = SimpleSpec(kPaged);
   int foreign = 0;
-  for (const Target target : {Target::kAvx512Bf16, Target::kAvx512, Target::kAvx2, Target::kSse4, Target::kNeon,
-                              Target::kSve, Target::kSve2}) {
+  for (const Target target : {Target::kAvx512Bf16, Target::kAvx512, Target::kAvx2, Target::kSse4,
+                              Target::kNeon, Target::kSve, Target::kSve2}) {
     bool usable = false;
     for (const Target here : UsableTargets()) usable = usable || here == target;
     if (usable) continue;

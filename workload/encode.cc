@@ -56,21 +56,12 @@ int32_t ToI32(float value) {
 
 void Store(const Buffer& tensor, DType dtype, int64_t index, float value) {
   switch (dtype) {
-    case DType::kI32:
-      tensor.as<int32_t>()[index] = ToI32(value);
-      return;
-    case DType::kF16:
-      tensor.as<uint16_t>()[index] = ToF16(value);
-      return;
-    case DType::kBF16:
-      tensor.as<uint16_t>()[index] = ToBF16(value);
-      return;
-    case DType::kF32:
-      tensor.as<float>()[index] = value;
-      return;
+    case DType::kI32: tensor.as<int32_t>()[index] = ToI32(value); return;
+    case DType::kF16: tensor.as<uint16_t>()[index] = ToF16(value); return;
+    case DType::kBF16: tensor.as<uint16_t>()[index] = ToBF16(value); return;
+    case DType::kF32: tensor.as<float>()[index] = value; return;
     case DType::kI8:
-    case DType::kNone:
-      return;
+    case DType::kNone: return;
   }
 }
 

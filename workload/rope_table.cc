@@ -9,10 +9,8 @@ namespace {
 
 double Scaled(double frequency, const RopeScaling& scaling) {
   switch (scaling.rule) {
-    case RopeScaling::Rule::kNone:
-      return frequency;
-    case RopeScaling::Rule::kLinear:
-      return frequency / scaling.factor;
+    case RopeScaling::Rule::kNone: return frequency;
+    case RopeScaling::Rule::kLinear: return frequency / scaling.factor;
     case RopeScaling::Rule::kLlama3: {
       const double turns = scaling.original_context * frequency / (2 * std::numbers::pi);
       if (turns > scaling.high_freq) return frequency;

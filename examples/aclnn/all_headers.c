@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every header of the toolkit in a C99 program. */
+#include <stdio.h>
+
 #include "acl/acl.h"
 #include "acl/acl_base.h"
 #include "acl/acl_mdl.h"
@@ -12,12 +14,10 @@
 #include "aclnn/aclnn_base.h"
 #include "aclnnop/aclnn_dequant_rope_quant_kvcache.h"
 
-#include <stdio.h>
-
 int main(void) {
   const int64_t values[] = {1, 2, 3};
   uint64_t size = 0;
-  aclIntArray *array = aclCreateIntArray(values, 3);
+  aclIntArray* array = aclCreateIntArray(values, 3);
   const int good = aclInit(NULL) == ACL_SUCCESS && aclGetIntArraySize(array, &size) == OK &&
                    size == 3 && aclnnDequantRopeQuantKvcache(NULL, 0, NULL, NULL) == 161001 &&
                    aclGetRecentErrMsg() != NULL && aclDestroyIntArray(array) == OK &&

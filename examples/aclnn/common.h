@@ -14,30 +14,30 @@
 // Ends the program with the reason if a call fails.
 #define REQUIRE(call) Require((call), #call)
 
-inline void Require(int code, const char *call) {
+inline void Require(int code, const char* call) {
   if (code == ACL_SUCCESS) return;
-  const char *message = aclGetRecentErrMsg();
+  const char* message = aclGetRecentErrMsg();
   std::printf("%s: %d %s\n", call, code, message != nullptr ? message : "");
   std::exit(1);
 }
 
-inline void *Malloc(size_t bytes) {
-  void *data = nullptr;
+inline void* Malloc(size_t bytes) {
+  void* data = nullptr;
   REQUIRE(aclrtMalloc(&data, bytes, ACL_MEM_MALLOC_HUGE_FIRST));
   return data;
 }
 
 // A copy in device memory.
 template <class T>
-void *ToDevice(const std::vector<T> &values) {
+void* ToDevice(const std::vector<T>& values) {
   const size_t bytes = values.size() * sizeof(T);
-  void *data = Malloc(bytes);
+  void* data = Malloc(bytes);
   REQUIRE(aclrtMemcpy(data, bytes, values.data(), bytes, ACL_MEMCPY_HOST_TO_DEVICE));
   return data;
 }
 
 template <class T>
-std::vector<T> ToHost(const void *data, size_t count) {
+std::vector<T> ToHost(const void* data, size_t count) {
   std::vector<T> values(count);
   const size_t bytes = count * sizeof(T);
   REQUIRE(aclrtMemcpy(values.data(), bytes, data, bytes, ACL_MEMCPY_DEVICE_TO_HOST));
@@ -45,8 +45,8 @@ std::vector<T> ToHost(const void *data, size_t count) {
 }
 
 // The descriptor of a row-major tensor.
-inline aclTensor *Tensor(const std::vector<int64_t> &shape, aclDataType dtype, void *data) {
-  aclTensor *tensor = aclCreateTensor(shape.data(), shape.size(), dtype, nullptr, 0, ACL_FORMAT_ND,
+inline aclTensor* Tensor(const std::vector<int64_t>& shape, aclDataType dtype, void* data) {
+  aclTensor* tensor = aclCreateTensor(shape.data(), shape.size(), dtype, nullptr, 0, ACL_FORMAT_ND,
                                       shape.data(), shape.size(), data);
   if (tensor == nullptr) Require(-1, "aclCreateTensor");
   return tensor;

@@ -38,14 +38,14 @@ int main() {
   REQUIRE(aclrtCreateStream(&stream));
 
   // Position 0: cos 1, sin 0, so that values pass through the rotation unchanged.
-  void *cos = ToDevice(std::vector<uint16_t>(kBatch * kHeadDim, ToBf16(1.0f)));
-  void *sin = ToDevice(std::vector<uint16_t>(kBatch * kHeadDim, 0));
-  void *scale = ToDevice(std::vector<float>(kKvHeads * kHeadDim, 1.0f));
+  void* cos = ToDevice(std::vector<uint16_t>(kBatch * kHeadDim, ToBf16(1.0f)));
+  void* sin = ToDevice(std::vector<uint16_t>(kBatch * kHeadDim, 0));
+  void* scale = ToDevice(std::vector<float>(kKvHeads * kHeadDim, 1.0f));
   const std::vector<int8_t> empty(kBlocks * kBlockSize * kKvHeads * kHeadDim, 0);
   void *kCache = ToDevice(empty), *vCache = ToDevice(empty);
-  void *q = ToDevice(std::vector<uint16_t>(kBatch * kQHeads * kHeadDim, 0));
+  void* q = ToDevice(std::vector<uint16_t>(kBatch * kQHeads * kHeadDim, 0));
 
-  std::vector<void *> x, indices;  // of each step
+  std::vector<void*> x, indices;  // of each step
   for (int step = 0; step < kSteps; ++step) {
     std::vector<uint16_t> values;
     std::vector<int32_t> slots;
@@ -58,27 +58,27 @@ int main() {
   }
 
   const std::vector<int64_t> cacheShape = {kBlocks, kBlockSize, kKvHeads, kHeadDim};
-  aclTensor *xTensor = Tensor({kBatch, kHidden}, ACL_BF16, x[0]);
-  aclTensor *indicesTensor = Tensor({kBatch}, ACL_INT32, indices[0]);
-  aclTensor *cosTensor = Tensor({kBatch, kHeadDim}, ACL_BF16, cos);
-  aclTensor *sinTensor = Tensor({kBatch, kHeadDim}, ACL_BF16, sin);
-  aclTensor *kTensor = Tensor(cacheShape, ACL_INT8, kCache);
-  aclTensor *vTensor = Tensor(cacheShape, ACL_INT8, vCache);
-  aclTensor *scaleTensor = Tensor({kKvHeads, kHeadDim}, ACL_FLOAT, scale);
-  aclTensor *qTensor = Tensor({kBatch, kQHeads, kHeadDim}, ACL_BF16, q);
-  aclTensor *none = Tensor({0}, ACL_BF16, nullptr);  // k and v are only wanted in the cache
+  aclTensor* xTensor = Tensor({kBatch, kHidden}, ACL_BF16, x[0]);
+  aclTensor* indicesTensor = Tensor({kBatch}, ACL_INT32, indices[0]);
+  aclTensor* cosTensor = Tensor({kBatch, kHeadDim}, ACL_BF16, cos);
+  aclTensor* sinTensor = Tensor({kBatch, kHeadDim}, ACL_BF16, sin);
+  aclTensor* kTensor = Tensor(cacheShape, ACL_INT8, kCache);
+  aclTensor* vTensor = Tensor(cacheShape, ACL_INT8, vCache);
+  aclTensor* scaleTensor = Tensor({kKvHeads, kHeadDim}, ACL_FLOAT, scale);
+  aclTensor* qTensor = Tensor({kBatch, kQHeads, kHeadDim}, ACL_BF16, q);
+  aclTensor* none = Tensor({0}, ACL_BF16, nullptr);  // k and v are only wanted in the cache
   const int64_t splits[] = {kQHeads * kHeadDim, kKvHeads * kHeadDim, kKvHeads * kHeadDim};
-  aclIntArray *sizeSplits = aclCreateIntArray(splits, 3);
+  aclIntArray* sizeSplits = aclCreateIntArray(splits, 3);
   char cacheMode[] = "page";
 
   uint64_t workspaceSize = 0;
-  aclOpExecutor *executor = nullptr;
+  aclOpExecutor* executor = nullptr;
   REQUIRE(aclnnDequantRopeQuantKvcacheGetWorkspaceSize(
       xTensor, cosTensor, sinTensor, kTensor, vTensor, indicesTensor, scaleTensor, scaleTensor,
       nullptr, nullptr, nullptr, nullptr, nullptr, sizeSplits, nullptr, nullptr, false, cacheMode,
       qTensor, none, none, &workspaceSize, &executor));
   REQUIRE(aclSetAclOpExecutorRepeatable(executor));
-  void *workspace = workspaceSize > 0 ? Malloc(workspaceSize) : nullptr;
+  void* workspace = workspaceSize > 0 ? Malloc(workspaceSize) : nullptr;
 
   for (int step = 0; step < kSteps; ++step) {
     REQUIRE(aclSetInputTensorAddr(executor, kX, xTensor, x[step]));
@@ -99,14 +99,14 @@ int main() {
   }
   const bool good = found == expected;
 
-  for (aclTensor *tensor : {xTensor, indicesTensor, cosTensor, sinTensor, kTensor, vTensor,
+  for (aclTensor* tensor : {xTensor, indicesTensor, cosTensor, sinTensor, kTensor, vTensor,
                             scaleTensor, qTensor, none}) {
     aclDestroyTensor(tensor);
   }
   aclDestroyIntArray(sizeSplits);
-  for (void *data : {cos, sin, scale, kCache, vCache, q}) aclrtFree(data);
-  for (void *data : x) aclrtFree(data);
-  for (void *data : indices) aclrtFree(data);
+  for (void* data : {cos, sin, scale, kCache, vCache, q}) aclrtFree(data);
+  for (void* data : x) aclrtFree(data);
+  for (void* data : indices) aclrtFree(data);
   if (workspace != nullptr) aclrtFree(workspace);
   REQUIRE(aclrtDestroyStream(stream));
   REQUIRE(aclrtResetDevice(0));

@@ -12,20 +12,20 @@ namespace {
 
 // A tensor in device memory.
 struct DeviceTensor {
-  void *data;
-  aclTensor *descriptor;
+  void* data;
+  aclTensor* descriptor;
 
   template <class T>
-  DeviceTensor(const std::vector<T> &values, const std::vector<int64_t> &shape, aclDataType dtype)
+  DeviceTensor(const std::vector<T>& values, const std::vector<int64_t>& shape, aclDataType dtype)
       : data(ToDevice(values)), descriptor(Tensor(shape, dtype, data)) {}
   ~DeviceTensor() {
     aclDestroyTensor(descriptor);
     aclrtFree(data);
   }
-  DeviceTensor(const DeviceTensor &) = delete;
+  DeviceTensor(const DeviceTensor&) = delete;
 };
 
-bool Expect(const char *what, double found, double expected) {
+bool Expect(const char* what, double found, double expected) {
   if (found == expected) return true;
   std::printf("%s is %g, expected %g\n", what, found, expected);
   return false;
@@ -48,19 +48,19 @@ bool Run(aclrtStream stream) {
   DeviceTensor kOut(std::vector<aclFloat16>(B * S * Nkv * D, zero), {B, S, Nkv, D}, ACL_FLOAT16);
   DeviceTensor vOut(std::vector<aclFloat16>(B * S * Nkv * D, zero), {B, S, Nkv, D}, ACL_FLOAT16);
   const int64_t splits[] = {Nq * D, Nkv * D, Nkv * D};
-  aclIntArray *sizeSplits = aclCreateIntArray(splits, 3);
+  aclIntArray* sizeSplits = aclCreateIntArray(splits, 3);
   char quantMode[] = "static", layout[] = "BSND", cacheMode[] = "contiguous";
 
   // Phase 1: check and prepare.
   uint64_t workspaceSize = 0;
-  aclOpExecutor *executor = nullptr;
+  aclOpExecutor* executor = nullptr;
   REQUIRE(aclnnDequantRopeQuantKvcacheGetWorkspaceSize(
       x.descriptor, cos.descriptor, sin.descriptor, kCache.descriptor, vCache.descriptor,
       indices.descriptor, scaleK.descriptor, scaleV.descriptor, nullptr, nullptr,
       weightScale.descriptor, activationScale.descriptor, nullptr, sizeSplits, quantMode, layout,
       true, cacheMode, qOut.descriptor, kOut.descriptor, vOut.descriptor, &workspaceSize,
       &executor));
-  void *workspace = workspaceSize > 0 ? Malloc(workspaceSize) : nullptr;
+  void* workspace = workspaceSize > 0 ? Malloc(workspaceSize) : nullptr;
 
   // Phase 2: run.
   REQUIRE(aclnnDequantRopeQuantKvcache(workspace, workspaceSize, executor, stream));

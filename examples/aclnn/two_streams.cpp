@@ -20,19 +20,19 @@ int main() {
 
   // Page-locked, so that copies from and to it do not hold the host up.
   aclFloat16 *hostX = nullptr, *hostQ = nullptr;
-  REQUIRE(aclrtMallocHost(reinterpret_cast<void **>(&hostX), xBytes));
-  REQUIRE(aclrtMallocHost(reinterpret_cast<void **>(&hostQ), qBytes));
+  REQUIRE(aclrtMallocHost(reinterpret_cast<void**>(&hostX), xBytes));
+  REQUIRE(aclrtMallocHost(reinterpret_cast<void**>(&hostQ), qBytes));
   void *x = Malloc(xBytes), *q = Malloc(qBytes);
-  void *cos = ToDevice(std::vector<aclFloat16>(B * D, aclFloatToFloat16(0.5f)));
-  void *sin = ToDevice(std::vector<aclFloat16>(B * D, aclFloatToFloat16(0.25f)));
-  void *scale = ToDevice(std::vector<float>(Nkv * D, 1.0f));
+  void* cos = ToDevice(std::vector<aclFloat16>(B * D, aclFloatToFloat16(0.5f)));
+  void* sin = ToDevice(std::vector<aclFloat16>(B * D, aclFloatToFloat16(0.25f)));
+  void* scale = ToDevice(std::vector<float>(Nkv * D, 1.0f));
   std::vector<int32_t> slots;
   for (int32_t b = 0; b < B; ++b) slots.push_back(b);
-  void *indices = ToDevice(slots);
-  void *cache[] = {ToDevice(std::vector<int8_t>(B * Nkv * D)),
+  void* indices = ToDevice(slots);
+  void* cache[] = {ToDevice(std::vector<int8_t>(B * Nkv * D)),
                    ToDevice(std::vector<int8_t>(B * Nkv * D))};
 
-  aclTensor *tensors[] = {Tensor({B, H}, ACL_FLOAT16, x),
+  aclTensor* tensors[] = {Tensor({B, H}, ACL_FLOAT16, x),
                           Tensor({B, D}, ACL_FLOAT16, cos),
                           Tensor({B, D}, ACL_FLOAT16, sin),
                           Tensor({B / 16, 16, Nkv, D}, ACL_INT8, cache[0]),
@@ -42,11 +42,11 @@ int main() {
                           Tensor({B, Nq, D}, ACL_FLOAT16, q),
                           Tensor({0}, ACL_FLOAT16, nullptr)};
   const int64_t splits[] = {Nq * D, Nkv * D, Nkv * D};
-  aclIntArray *sizeSplits = aclCreateIntArray(splits, 3);
+  aclIntArray* sizeSplits = aclCreateIntArray(splits, 3);
   char cacheMode[] = "page";
 
   uint64_t workspaceSize = 0;
-  void *workspace = nullptr;
+  void* workspace = nullptr;
   bool good = true;
   float total = 0;
   for (int round = 1; round <= 20; ++round) {
@@ -56,7 +56,7 @@ int main() {
     REQUIRE(aclrtMemcpyAsync(x, xBytes, hostX, xBytes, ACL_MEMCPY_HOST_TO_DEVICE, copies));
     REQUIRE(aclrtRecordEvent(ready, copies));
     REQUIRE(aclrtStreamWaitEvent(compute, ready));
-    aclOpExecutor *executor = nullptr;
+    aclOpExecutor* executor = nullptr;
     REQUIRE(aclnnDequantRopeQuantKvcacheGetWorkspaceSize(
         tensors[0], tensors[1], tensors[2], tensors[3], tensors[4], tensors[5], tensors[6],
         tensors[6], nullptr, nullptr, nullptr, nullptr, nullptr, sizeSplits, nullptr, nullptr,
@@ -78,9 +78,9 @@ int main() {
     }
   }
 
-  for (aclTensor *tensor : tensors) aclDestroyTensor(tensor);
+  for (aclTensor* tensor : tensors) aclDestroyTensor(tensor);
   aclDestroyIntArray(sizeSplits);
-  for (void *data : {x, q, cos, sin, scale, indices, cache[0], cache[1]}) REQUIRE(aclrtFree(data));
+  for (void* data : {x, q, cos, sin, scale, indices, cache[0], cache[1]}) REQUIRE(aclrtFree(data));
   if (workspace != nullptr) REQUIRE(aclrtFree(workspace));
   REQUIRE(aclrtFreeHost(hostX));
   REQUIRE(aclrtFreeHost(hostQ));

@@ -47,18 +47,12 @@ std::string ShapeText(std::span<const int64_t> shape) {
 
 std::string_view StoredName(DType dtype) {
   switch (dtype) {
-    case DType::kI8:
-      return "I8";
-    case DType::kI32:
-      return "I32";
-    case DType::kF16:
-      return "F16";
-    case DType::kBF16:
-      return "BF16";
-    case DType::kF32:
-      return "F32";
-    case DType::kNone:
-      break;
+    case DType::kI8: return "I8";
+    case DType::kI32: return "I32";
+    case DType::kF16: return "F16";
+    case DType::kBF16: return "BF16";
+    case DType::kF32: return "F32";
+    case DType::kNone: break;
   }
   return "none";
 }

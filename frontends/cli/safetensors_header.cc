@@ -127,12 +127,9 @@ class HeaderHandler : public nlohmann::json_sax<json> {
   bool Unexpected(std::string_view what) {
     switch (place_) {
       case Place::kOutside:
-      case Place::kRoot:
-        Fail("the header must be an object, found {}", what);
-      case Place::kEntry:
-        Fail("entry {}: must be an object, found {}", Quote(entry_), what);
-      case Place::kMetadata:
-        Fail("metadata {}: must be a string, found {}", Quote(field_), what);
+      case Place::kRoot: Fail("the header must be an object, found {}", what);
+      case Place::kEntry: Fail("entry {}: must be an object, found {}", Quote(entry_), what);
+      case Place::kMetadata: Fail("metadata {}: must be a string, found {}", Quote(field_), what);
       case Place::kTensor:
       case Place::kNumbers:
         Fail("tensor {}: unexpected {} in {}", Quote(entry_), what, Quote(field_));

@@ -47,24 +47,25 @@ enum class Target : uint8_t {
   kSve2
 };
 
-const char* Name(Target target) noexcept;             // "best", "scalar", "sse4", "avx2", ...
-Result<Target> ParseTarget(std::string_view name);    // the inverse
-std::span<const Target> BuiltTargets() noexcept;      // in this library, best first
-std::span<const Target> UsableTargets() noexcept;     // ... and on this processor, best first
+const char* Name(Target target) noexcept;           // "best", "scalar", "sse4", "avx2", ...
+Result<Target> ParseTarget(std::string_view name);  // the inverse
+std::span<const Target> BuiltTargets() noexcept;    // in this library, best first
+std::span<const Target> UsableTargets() noexcept;   // ... and on this processor, best first
 
-// One call's shapes and numerics. B = batch, S = sequence, T = B*S, Nq and Nkv = heads, D = head_dim
-// (even), H = (Nq + 2*Nkv) * D. Nkv and D are read from k_cache, Nq from size_splits. T may be 0.
+// One call's shapes and numerics. B = batch, S = sequence, T = B*S, Nq and Nkv = heads, D =
+// head_dim (even), H = (Nq + 2*Nkv) * D. Nkv and D are read from k_cache, Nq from size_splits. T
+// may be 0.
 struct Spec {
-  TensorSpec x;                 // [B,S,H] or [B,H] (S = 1); i32, f16, bf16
-  TensorSpec cos, sin;          // [B,S,1,D] or [B,D] like x; f16, bf16; x's dtype unless x is i32
-  TensorSpec k_cache, v_cache;  // [C1,C2,Nkv,D]; i8; updated in place
-  TensorSpec indices;           // contiguous: [B]; paged: [T]; i32
-  TensorSpec scale_k, scale_v;  // [Nkv,D] or [Nkv*D]; f32; t is divided by it
+  TensorSpec x;                   // [B,S,H] or [B,H] (S = 1); i32, f16, bf16
+  TensorSpec cos, sin;            // [B,S,1,D] or [B,D] like x; f16, bf16; x's dtype unless x is i32
+  TensorSpec k_cache, v_cache;    // [C1,C2,Nkv,D]; i8; updated in place
+  TensorSpec indices;             // contiguous: [B]; paged: [T]; i32
+  TensorSpec scale_k, scale_v;    // [Nkv,D] or [Nkv*D]; f32; t is divided by it
   TensorSpec offset_k, offset_v;  // like scale; optional, each on its own
-  TensorSpec weight_scale;      // [H]; f32; required for i32 x; this and the next two are ignored
-  TensorSpec activation_scale;  // [T]; f32; optional               when x is not i32
-  TensorSpec bias;              // [H]; f32, f16, bf16 or i32 (added before scaling); optional
-  TensorSpec q, k, v;           // [B,S,N,D] or [B,N,D] like x; cos's dtype; k, v if kv_output
+  TensorSpec weight_scale;        // [H]; f32; required for i32 x; this and the next two are ignored
+  TensorSpec activation_scale;    // [T]; f32; optional               when x is not i32
+  TensorSpec bias;                // [H]; f32, f16, bf16 or i32 (added before scaling); optional
+  TensorSpec q, k, v;             // [B,S,N,D] or [B,N,D] like x; cos's dtype; k, v if kv_output
   std::array<int64_t, 3> size_splits{};  // {Nq*D, Nkv*D, Nkv*D}
   CacheLayout cache_layout = CacheLayout::kContiguous;
   Numerics numerics = Numerics::kFloat32;
@@ -143,15 +144,16 @@ class Plan {
   std::shared_ptr<const PlanData> data_;
 };
 
-// Checks everything that can be known without the data. Errors: all codes but kBadIndex, kBadPointer.
+// Checks everything that can be known without the data. Errors: all codes but kBadIndex,
+// kBadPointer.
 Result<Plan> MakePlan(const Spec& spec) noexcept;
 
 struct RunOptions {
   // 0: all the machine's, and only one for a call too small to gain from a second; n: at most n.
   int num_threads = 0;
   // Tokens [token_begin, token_end) only; token_end < 0 means all the rest. An engine runs disjoint
-  // slices of one plan in its own threads with num_threads = 1. A slice checks its own indices only:
-  // call CheckArgs over all tokens first to find a slot that two slices share.
+  // slices of one plan in its own threads with num_threads = 1. A slice checks its own indices
+  // only: call CheckArgs over all tokens first to find a slot that two slices share.
   int64_t token_begin = 0;
   int64_t token_end = -1;
   // Off: the caller guarantees that no slot occurs twice; if one does, the bytes there are
@@ -160,9 +162,9 @@ struct RunOptions {
 };
 
 // Writes q (k, v) and the cache rows of the chosen tokens. On an error (kNullPointer, kBadIndex,
-// kBadPointer, kBadOption) no byte has been written. Any number of calls may run at once on one Plan
-// as long as their outputs differ. Allocates nothing of its own; leaves the caller's floating-point
-// environment as found and is not influenced by it.
+// kBadPointer, kBadOption) no byte has been written. Any number of calls may run at once on one
+// Plan as long as their outputs differ. Allocates nothing of its own; leaves the caller's
+// floating-point environment as found and is not influenced by it.
 Status Run(const Plan& plan, const Args& args, const RunOptions& options = {}) noexcept;
 
 // The checks of Run, alone.

@@ -16,8 +16,8 @@ namespace ropekv {
 // kNone marks an absent optional tensor.
 enum class DType : uint8_t { kNone, kI8, kI32, kF16, kBF16, kF32 };
 
-const char* Name(DType dtype) noexcept;         // "i8", "i32", "f16", "bf16", "f32", "none"
-int64_t ElementBytes(DType dtype) noexcept;     // 0 for kNone
+const char* Name(DType dtype) noexcept;      // "i8", "i32", "f16", "bf16", "f32", "none"
+int64_t ElementBytes(DType dtype) noexcept;  // 0 for kNone
 
 // The dtype, shape and strides of one tensor; no pointer. Strides are in elements, may be negative,
 // and may be 0 (a broadcast) for inputs. Row-major strides are what Dense() gives.
@@ -38,13 +38,13 @@ TensorSpec Dense(DType dtype, std::initializer_list<int64_t> shape) noexcept;
 
 enum class StatusCode : uint8_t {
   kOk,
-  kNullPointer,    // a required tensor is absent or its pointer is null
-  kBadDType,       // a dtype, or a combination of dtypes, that the operator does not take
-  kBadShape,       // rank, extents, strides or attributes that do not fit each other
-  kDeviceLimit,    // legal here, but refused because Spec::strict_device_limits is set
-  kBadIndex,       // an entry of `indices` is out of range or names a slot twice
-  kBadPointer,     // misaligned data, or an output that overlaps another tensor
-  kBadOption,      // RunOptions, Spec::target or ROPEKV_TARGET
+  kNullPointer,  // a required tensor is absent or its pointer is null
+  kBadDType,     // a dtype, or a combination of dtypes, that the operator does not take
+  kBadShape,     // rank, extents, strides or attributes that do not fit each other
+  kDeviceLimit,  // legal here, but refused because Spec::strict_device_limits is set
+  kBadIndex,     // an entry of `indices` is out of range or names a slot twice
+  kBadPointer,   // misaligned data, or an output that overlaps another tensor
+  kBadOption,    // RunOptions, Spec::target or ROPEKV_TARGET
   kOutOfMemory,
   kInternal,
 };
@@ -54,8 +54,22 @@ const char* Name(StatusCode code) noexcept;
 // The tensors of the operator, in the order of aclnnDequantRopeQuantKvcache; kNoTensor is for
 // errors about something else.
 enum class TensorId : uint8_t {
-  kX, kCos, kSin, kKCache, kVCache, kIndices, kScaleK, kScaleV, kOffsetK, kOffsetV,
-  kWeightScale, kActivationScale, kBias, kQ, kK, kV,
+  kX,
+  kCos,
+  kSin,
+  kKCache,
+  kVCache,
+  kIndices,
+  kScaleK,
+  kScaleV,
+  kOffsetK,
+  kOffsetV,
+  kWeightScale,
+  kActivationScale,
+  kBias,
+  kQ,
+  kK,
+  kV,
   kNoTensor,
 };
 inline constexpr int kNumTensors = static_cast<int>(TensorId::kNoTensor);

@@ -63,9 +63,9 @@ class Checker {
   }
 
   bool Presence() {
-    for (const TensorId id : {TensorId::kX, TensorId::kCos, TensorId::kSin, TensorId::kKCache,
-                              TensorId::kVCache, TensorId::kIndices, TensorId::kScaleK,
-                              TensorId::kScaleV, TensorId::kQ}) {
+    for (const TensorId id :
+         {TensorId::kX, TensorId::kCos, TensorId::kSin, TensorId::kKCache, TensorId::kVCache,
+          TensorId::kIndices, TensorId::kScaleK, TensorId::kScaleV, TensorId::kQ}) {
       if (!Require(id, "is required but absent")) return false;
     }
     return (spec_.x.dtype != DType::kI32 ||
@@ -97,9 +97,9 @@ class Checker {
     for (const TensorId id : {TensorId::kQ, TensorId::kK, TensorId::kV}) {
       if (!DTypeIn(id, {spec_.cos.dtype}, ", the dtype of cos")) return false;
     }
-    for (const TensorId id : {TensorId::kScaleK, TensorId::kScaleV, TensorId::kOffsetK,
-                              TensorId::kOffsetV, TensorId::kWeightScale,
-                              TensorId::kActivationScale}) {
+    for (const TensorId id :
+         {TensorId::kScaleK, TensorId::kScaleV, TensorId::kOffsetK, TensorId::kOffsetV,
+          TensorId::kWeightScale, TensorId::kActivationScale}) {
       if (!DTypeIn(id, {kF32})) return false;
     }
     return DTypeIn(TensorId::kKCache, {kI8}) && DTypeIn(TensorId::kVCache, {kI8}) &&
@@ -216,8 +216,8 @@ class Checker {
         !output(TensorId::kV, kv_heads, "[B, S, Nkv, D]", "[B, Nkv, D]")) {
       return false;
     }
-    for (const TensorId id : {TensorId::kScaleK, TensorId::kScaleV, TensorId::kOffsetK,
-                              TensorId::kOffsetV}) {
+    for (const TensorId id :
+         {TensorId::kScaleK, TensorId::kScaleV, TensorId::kOffsetK, TensorId::kOffsetV}) {
       const bool flat = Tensor(id).rank == 1;
       if (!(flat ? ShapeIs(id, {kv_heads * head_dim}, "[Nkv * D]")
                  : ShapeIs(id, {kv_heads, head_dim}, "[Nkv, D]"))) {
@@ -245,8 +245,10 @@ class Checker {
     }
     if (sizes_.num_tokens > 0 && shape[1] < sizes_.seq_len) {
       return Fail(StatusCode::kBadShape, TensorId::kKCache,
-                  "has " + std::to_string(shape[1]) + " positions a row; must be at least x's "
-                  "sequence length " + std::to_string(sizes_.seq_len));
+                  "has " + std::to_string(shape[1]) +
+                      " positions a row; must be at least x's "
+                      "sequence length " +
+                      std::to_string(sizes_.seq_len));
     }
     return ShapeIs(TensorId::kIndices, {sizes_.batch_size}, "[B] (contiguous)");
   }

@@ -156,8 +156,8 @@ int64_t BytesPerToken(const Spec& spec, const Sizes& sizes) {
   const auto& [q, k, v] = spec.size_splits;
   const int64_t halves = capped(q) + 2 * capped(sizes.head_dim) +  // q, cos and sin
                          (spec.kv_output ? 2 * capped(k) : 0);
-  return capped(sizes.hidden) * ElementBytes(spec.x.dtype) +
-         halves * ElementBytes(spec.cos.dtype) + capped(k) + capped(v);
+  return capped(sizes.hidden) * ElementBytes(spec.x.dtype) + halves * ElementBytes(spec.cos.dtype) +
+         capped(k) + capped(v);
 }
 
 // Beyond about this many bytes a call's tensors push each other out of a core's share of the

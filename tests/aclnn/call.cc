@@ -5,18 +5,12 @@ namespace ropekv::testing {
 
 aclDataType ToAcl(DType dtype) {
   switch (dtype) {
-    case DType::kI8:
-      return ACL_INT8;
-    case DType::kI32:
-      return ACL_INT32;
-    case DType::kF16:
-      return ACL_FLOAT16;
-    case DType::kBF16:
-      return ACL_BF16;
-    case DType::kF32:
-      return ACL_FLOAT;
-    case DType::kNone:
-      return ACL_DT_UNDEFINED;
+    case DType::kI8: return ACL_INT8;
+    case DType::kI32: return ACL_INT32;
+    case DType::kF16: return ACL_FLOAT16;
+    case DType::kBF16: return ACL_BF16;
+    case DType::kF32: return ACL_FLOAT;
+    case DType::kNone: return ACL_DT_UNDEFINED;
   }
   return ACL_DT_UNDEFINED;
 }

@@ -122,8 +122,8 @@ TEST_F(SystemTest, Overloads) {
   aclrtStream stream = nullptr;
   ASSERT_EQ(aclrtCreateStream(&stream, 0, ACL_STREAM_FAST_SYNC), 0);
   ASSERT_EQ(aclrtMalloc(&device, sizeof host, ACL_MEM_MALLOC_HUGE_FIRST), 0);
-  EXPECT_EQ(
-      aclrtMemcpy(device, sizeof host, host, sizeof host, ACL_MEMCPY_HOST_TO_DEVICE, stream), 0);
+  EXPECT_EQ(aclrtMemcpy(device, sizeof host, host, sizeof host, ACL_MEMCPY_HOST_TO_DEVICE, stream),
+            0);
   EXPECT_EQ(aclrtSynchronizeStream(stream, 1000), 0);
   EXPECT_EQ(device[3], 4);
   ExpectFailure(aclrtSynchronizeStream(stream, -2), 107000, "timeout");

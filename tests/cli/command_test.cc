@@ -26,9 +26,8 @@ void Succeeds(const std::string& arguments) {
 }
 
 TEST(Help, HasExamplesEverywhere) {
-  for (const char* arguments :
-       {"--help", "run --help", "verify --help", "gen --help", "info --help", "bench --help",
-        "run -h"}) {
+  for (const char* arguments : {"--help", "run --help", "verify --help", "gen --help",
+                                "info --help", "bench --help", "run -h"}) {
     const Outcome help = Ropekv(arguments);
     EXPECT_EQ(help.exit_code, 0) << arguments;
     EXPECT_EQ(help.err, "") << arguments;

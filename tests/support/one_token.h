@@ -20,7 +20,7 @@ struct Token {
   DType x_dtype = DType::kI32;
   DType out_dtype = DType::kF16;
   Numerics numerics = Numerics::kFloat32;
-  float lo = 0, hi = 0;                     // of q, k and v alike
+  float lo = 0, hi = 0;  // of q, k and v alike
   float cos_lo = 1, cos_hi = 1, sin_lo = 0, sin_hi = 0;
   float scale = 1;
   const float* offset = nullptr;
@@ -74,7 +74,8 @@ struct Token {
     const std::vector<float> scales(static_cast<size_t>(head_dim), scale);
     const std::vector<float> offsets(static_cast<size_t>(head_dim), offset ? *offset : 0);
     const std::vector<int32_t> int_biases(static_cast<size_t>(hidden), int_bias ? *int_bias : 0);
-    const std::vector<float> float_biases(static_cast<size_t>(hidden), float_bias ? *float_bias : 0);
+    const std::vector<float> float_biases(static_cast<size_t>(hidden),
+                                          float_bias ? *float_bias : 0);
     const int32_t index = 0;
     std::vector<uint16_t> q(static_cast<size_t>(head_dim)), k(q.size()), v(q.size());
     std::vector<int8_t> k_cache(q.size(), 99), v_cache(q.size(), 99);

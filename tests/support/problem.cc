@@ -35,8 +35,7 @@ Coverage& Coverage::operator+=(const Coverage& other) {
   return *this;
 }
 
-Problem::Problem(const Spec& spec, Flavour flavour, uint64_t seed, bool fence_start)
-    : spec_(spec) {
+Problem::Problem(const Spec& spec, Flavour flavour, uint64_t seed, bool fence_start) : spec_(spec) {
   Rng rng(seed);
   for (const TensorField& field : kTensorFields) {
     const auto at = static_cast<size_t>(field.id);
@@ -108,7 +107,8 @@ std::string Problem::Compare(Coverage* coverage) const {
                std::to_string(actual_[at].size()) + " is " + std::to_string(a) + ", expected " +
                std::to_string(e);
       }
-      const bool changed = e != (step == 1 ? PoisonByte(i) : PoisonByte(i) | PoisonByte(i + 1) << 8);
+      const bool changed =
+          e != (step == 1 ? PoisonByte(i) : PoisonByte(i) | PoisonByte(i + 1) << 8);
       met.bytes += static_cast<int64_t>(step);
       met.changed_bytes += changed ? static_cast<int64_t>(step) : 0;
       if (!changed) continue;

@@ -15,7 +15,7 @@ namespace ropekv::testing {
 
 // What a comparison met: proof that the hard cases were reached.
 struct Coverage {
-  int64_t bytes = 0;  // compared
+  int64_t bytes = 0;          // compared
   int64_t changed_bytes = 0;  // of them, those the operator wrote something new to
   int64_t nan = 0;            // outputs
   int64_t inf = 0;

@@ -28,7 +28,8 @@ void Restride(Rng& rng, bool is_output, TensorSpec& tensor) {
   for (int i = tensor.rank - 1; i >= 0; --i) {
     const int dim = order[i];
     tensor.stride[dim] = stride;
-    stride = stride * std::max<int64_t>(1, tensor.shape[dim]) + (rng.Chance(0.4) ? rng.Int(1, 9) : 0);
+    stride =
+        stride * std::max<int64_t>(1, tensor.shape[dim]) + (rng.Chance(0.4) ? rng.Int(1, 9) : 0);
   }
   if (is_output) return;
   for (int i = 0; i < tensor.rank; ++i) {
@@ -106,7 +107,8 @@ class Values {
   double Tiny(TensorId id) {
     switch (id) {
       case TensorId::kCos:
-      case TensorId::kSin: return rng_.Chance(0.5) ? rng_.Real(-1, 1) : rng_.Real(-0x1p-14, 0x1p-14);
+      case TensorId::kSin:
+        return rng_.Chance(0.5) ? rng_.Real(-1, 1) : rng_.Real(-0x1p-14, 0x1p-14);
       case TensorId::kScaleK:
       case TensorId::kScaleV: return rng_.Chance(0.5) ? rng_.Real(1e-8, 1e-5) : 1e-42;
       case TensorId::kWeightScale: return rng_.Chance(0.5) ? 1e-11 : 1e-40;
@@ -134,7 +136,8 @@ std::vector<int32_t> SampleIndices(Rng& rng, const Spec& spec) {
       indices[i] = -1;
       continue;
     }
-    std::swap(slots[i], slots[rng.Int(static_cast<int64_t>(i), static_cast<int64_t>(slots.size()) - 1)]);
+    std::swap(slots[i],
+              slots[rng.Int(static_cast<int64_t>(i), static_cast<int64_t>(slots.size()) - 1)]);
     indices[i] = rng.Chance(0.1) ? rng.Pick({-1, -7, INT32_MIN}) : slots[i];
   }
   return indices;
@@ -161,14 +164,15 @@ const char* Name(Flavour flavour) {
 }
 
 Spec SampleSpec(Rng& rng, const Variant& variant, const SampleOptions& options) {
-  const int64_t head_dim =
-      rng.Chance(0.5) ? rng.Pick<int64_t>({64, 80, 96, 128, 256})
-                      : (rng.Chance(0.1) ? rng.Pick<int64_t>({512, 514, 1030}) : 2 * rng.Int(1, 40));
+  const int64_t head_dim = rng.Chance(0.5) ? rng.Pick<int64_t>({64, 80, 96, 128, 256})
+                                           : (rng.Chance(0.1) ? rng.Pick<int64_t>({512, 514, 1030})
+                                                              : 2 * rng.Int(1, 40));
   const int64_t q_heads = rng.Int(1, 6);
   const int64_t kv_heads = rng.Int(1, 3);
   const bool has_seq = rng.Chance(0.6);
   const int64_t seq = has_seq ? rng.Int(1, 7) : 1;
-  const int64_t batch = rng.Chance(0.03) ? 0 : rng.Int(1, std::max<int64_t>(1, options.max_tokens / seq));
+  const int64_t batch =
+      rng.Chance(0.03) ? 0 : rng.Int(1, std::max<int64_t>(1, options.max_tokens / seq));
   const int64_t hidden = (q_heads + 2 * kv_heads) * head_dim;
   const int64_t tokens = batch * seq;
 
@@ -180,9 +184,11 @@ Spec SampleSpec(Rng& rng, const Variant& variant, const SampleOptions& options) 
 
   const DType half = variant.output;
   const auto per_head = [&](int64_t heads) {
-    return has_seq ? Dense(half, {batch, seq, heads, head_dim}) : Dense(half, {batch, heads, head_dim});
+    return has_seq ? Dense(half, {batch, seq, heads, head_dim})
+                   : Dense(half, {batch, heads, head_dim});
   };
-  spec.x = has_seq ? Dense(variant.source, {batch, seq, hidden}) : Dense(variant.source, {batch, hidden});
+  spec.x = has_seq ? Dense(variant.source, {batch, seq, hidden})
+                   : Dense(variant.source, {batch, hidden});
   spec.cos = spec.sin = has_seq ? per_head(1) : Dense(half, {batch, head_dim});
   spec.q = per_head(q_heads);
   if (spec.kv_output) spec.k = spec.v = per_head(kv_heads);
@@ -253,7 +259,8 @@ void FillInput(Rng& rng, const Spec& spec, TensorId id, Flavour flavour, void* o
     switch (tensor.dtype) {
       case DType::kI32: return store(element, values.Integer(id));
       case DType::kF32: return store(element, values.Real(id));
-      case DType::kF16: return store(element, reference::Encode(reference::kBinary16, values.Real(id)));
+      case DType::kF16:
+        return store(element, reference::Encode(reference::kBinary16, values.Real(id)));
       default: return store(element, reference::Encode(reference::kBfloat16, values.Real(id)));
     }
   });

@@ -86,14 +86,10 @@ class Parser {
     if (rest_.empty()) return false;
     std::string ignored;
     switch (rest_.front()) {
-      case '{':
-        return Object(nullptr, depth + 1);
-      case '[':
-        return List('[', ']', depth + 1, [&] { return Value(&ignored, depth + 1); });
-      case '"':
-        return String(scalar);
-      default:
-        return Word(scalar);
+      case '{': return Object(nullptr, depth + 1);
+      case '[': return List('[', ']', depth + 1, [&] { return Value(&ignored, depth + 1); });
+      case '"': return String(scalar);
+      default: return Word(scalar);
     }
   }
 

@@ -105,18 +105,10 @@ aclError aclrtGetDeviceInfo(uint32_t deviceId, aclrtDevAttr attr, int64_t* value
       case ACL_DEV_ATTR_AICPU_CORE_NUM:
       case ACL_DEV_ATTR_AICORE_CORE_NUM:
       case ACL_DEV_ATTR_CUBE_CORE_NUM:
-      case ACL_DEV_ATTR_VECTOR_CORE_NUM:
-        *value = NumCores();
-        return ACL_SUCCESS;
-      case ACL_DEV_ATTR_TOTAL_GLOBAL_MEM_SIZE:
-        *value = TotalMemory();
-        return ACL_SUCCESS;
-      case ACL_DEV_ATTR_L2_CACHE_SIZE:
-        *value = L2Bytes();
-        return ACL_SUCCESS;
-      case ACL_DEV_ATTR_PHY_CHIP_ID:
-        *value = deviceId;
-        return ACL_SUCCESS;
+      case ACL_DEV_ATTR_VECTOR_CORE_NUM: *value = NumCores(); return ACL_SUCCESS;
+      case ACL_DEV_ATTR_TOTAL_GLOBAL_MEM_SIZE: *value = TotalMemory(); return ACL_SUCCESS;
+      case ACL_DEV_ATTR_L2_CACHE_SIZE: *value = L2Bytes(); return ACL_SUCCESS;
+      case ACL_DEV_ATTR_PHY_CHIP_ID: *value = deviceId; return ACL_SUCCESS;
       default:
         return Fail(ACL_ERROR_RT_FEATURE_NOT_SUPPORT, "attribute %d has no meaning on a CPU", attr);
     }
@@ -129,14 +121,9 @@ aclError aclGetDeviceCapability(uint32_t deviceId, aclDeviceInfo deviceInfo, int
     if (const int code = CheckDevice(static_cast<int32_t>(deviceId))) return code;
     switch (deviceInfo) {
       case ACL_DEVICE_INFO_AI_CORE_NUM:
-      case ACL_DEVICE_INFO_VECTOR_CORE_NUM:
-        *value = NumCores();
-        return ACL_SUCCESS;
-      case ACL_DEVICE_INFO_L2_SIZE:
-        *value = L2Bytes();
-        return ACL_SUCCESS;
-      default:
-        return Fail(ACL_ERROR_INVALID_PARAM, "deviceInfo %d; expected 0 to 2", deviceInfo);
+      case ACL_DEVICE_INFO_VECTOR_CORE_NUM: *value = NumCores(); return ACL_SUCCESS;
+      case ACL_DEVICE_INFO_L2_SIZE: *value = L2Bytes(); return ACL_SUCCESS;
+      default: return Fail(ACL_ERROR_INVALID_PARAM, "deviceInfo %d; expected 0 to 2", deviceInfo);
     }
   });
 }

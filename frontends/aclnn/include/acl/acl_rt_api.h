@@ -8,11 +8,11 @@
 #ifdef __cplusplus
 
 template <typename T>
-inline aclError aclrtMalloc(T **devPtr, size_t size, aclrtMemMallocPolicy policy) {
-  return ::aclrtMalloc(reinterpret_cast<void **>(devPtr), size, policy);
+inline aclError aclrtMalloc(T** devPtr, size_t size, aclrtMemMallocPolicy policy) {
+  return ::aclrtMalloc(reinterpret_cast<void**>(devPtr), size, policy);
 }
 
-inline aclError aclrtCreateStream(aclrtStream *stream, uint32_t priority, uint32_t flag) {
+inline aclError aclrtCreateStream(aclrtStream* stream, uint32_t priority, uint32_t flag) {
   return ::aclrtCreateStreamWithConfig(stream, priority, flag);
 }
 
@@ -20,7 +20,7 @@ inline aclError aclrtSynchronizeStream(aclrtStream stream, int32_t timeout) {
   return ::aclrtSynchronizeStreamWithTimeout(stream, timeout);
 }
 
-inline aclError aclrtMemcpy(void *dst, size_t destMax, const void *src, size_t count,
+inline aclError aclrtMemcpy(void* dst, size_t destMax, const void* src, size_t count,
                             aclrtMemcpyKind kind, aclrtStream stream) {
   return ::aclrtMemcpyAsync(dst, destMax, src, count, kind, stream);
 }

@@ -201,7 +201,7 @@ typedef struct {
 } aclrtMallocAttribute;
 
 typedef struct {
-  aclrtMallocAttribute *attrs;
+  aclrtMallocAttribute* attrs;
   size_t numAttrs;
 } aclrtMallocConfig;
 
@@ -218,9 +218,9 @@ typedef struct {
 
 typedef struct aclrtExceptionInfo aclrtExceptionInfo;
 
-typedef void (*aclrtCallback)(void *userData);
-typedef void (*aclrtHostFunc)(void *args);
-typedef void (*aclrtExceptionInfoCallback)(aclrtExceptionInfo *exceptionInfo);
+typedef void (*aclrtCallback)(void* userData);
+typedef void (*aclrtHostFunc)(void* args);
+typedef void (*aclrtExceptionInfoCallback)(aclrtExceptionInfo* exceptionInfo);
 
 #ifdef __cplusplus
 }

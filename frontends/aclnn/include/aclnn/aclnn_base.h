@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 // configPath as for aclInit. A file that is not a configuration is 161002.
-ACL_FUNC_VISIBILITY aclnnStatus aclnnInit(const char *configPath);
+ACL_FUNC_VISIBILITY aclnnStatus aclnnInit(const char* configPath);
 ACL_FUNC_VISIBILITY aclnnStatus aclnnFinalize(void);
 
 #ifdef __cplusplus

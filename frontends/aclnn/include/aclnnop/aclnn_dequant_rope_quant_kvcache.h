@@ -27,20 +27,20 @@ extern "C" {
 //   kOut, vOut           T*Nkv*D elements, dense; cos's type; written if kvOutput, never null
 // Descriptors, arrays and strings may be destroyed when this returns. *workspaceSize becomes 0.
 ACL_FUNC_VISIBILITY aclnnStatus aclnnDequantRopeQuantKvcacheGetWorkspaceSize(
-    const aclTensor *x, const aclTensor *cos, const aclTensor *sin, aclTensor *kCacheRef,
-    aclTensor *vCacheRef, const aclTensor *indices, const aclTensor *scaleK,
-    const aclTensor *scaleV, const aclTensor *offsetKOptional, const aclTensor *offsetVOptional,
-    const aclTensor *weightScaleOptional, const aclTensor *activationScaleOptional,
-    const aclTensor *biasOptional, const aclIntArray *sizeSplits, char *quantModeOptional,
-    char *layoutOptional, bool kvOutput, char *cacheModeOptional, const aclTensor *qOut,
-    const aclTensor *kOut, const aclTensor *vOut, uint64_t *workspaceSize,
-    aclOpExecutor **executor);
+    const aclTensor* x, const aclTensor* cos, const aclTensor* sin, aclTensor* kCacheRef,
+    aclTensor* vCacheRef, const aclTensor* indices, const aclTensor* scaleK,
+    const aclTensor* scaleV, const aclTensor* offsetKOptional, const aclTensor* offsetVOptional,
+    const aclTensor* weightScaleOptional, const aclTensor* activationScaleOptional,
+    const aclTensor* biasOptional, const aclIntArray* sizeSplits, char* quantModeOptional,
+    char* layoutOptional, bool kvOutput, char* cacheModeOptional, const aclTensor* qOut,
+    const aclTensor* kOut, const aclTensor* vOut, uint64_t* workspaceSize,
+    aclOpExecutor** executor);
 
 // Phase 2: puts the call on stream and consumes executor. What is wrong with the data (an index out
 // of range) is reported by the next synchronise, and then nothing has been written.
-ACL_FUNC_VISIBILITY aclnnStatus aclnnDequantRopeQuantKvcache(void *workspace,
+ACL_FUNC_VISIBILITY aclnnStatus aclnnDequantRopeQuantKvcache(void* workspace,
                                                              uint64_t workspaceSize,
-                                                             aclOpExecutor *executor,
+                                                             aclOpExecutor* executor,
                                                              aclrtStream stream);
 
 #ifdef __cplusplus
