@@ -136,17 +136,25 @@ class Plan {
   const Spec& spec() const noexcept;
   int64_t num_tokens() const noexcept;
   Target target() const noexcept;  // the one that runs; never kBest
+
+  // For the library itself.
+  explicit Plan(std::shared_ptr<const PlanData> data) : data_(std::move(data)) {}
   const PlanData& data() const { return *data_; }
 
  private:
-  friend Result<Plan> MakePlan(const Spec& spec) noexcept;
-  explicit Plan(std::shared_ptr<const PlanData> data) : data_(std::move(data)) {}
   std::shared_ptr<const PlanData> data_;
 };
 
 // Checks everything that can be known without the data. Errors: all codes but kBadIndex,
 // kBadPointer.
 Result<Plan> MakePlan(const Spec& spec) noexcept;
+
+// A plan that owns the weights of a layer: scale_k, scale_v, offset_k, offset_v, weight_scale and
+// bias, as `weights` has them now (its other pointers are ignored). They are copied, checked and
+// prepared here, once, in one allocation; calls with the new plan ignore these pointers, and need no
+// division. Whoever changes a weight binds again. Its spec() has these tensors row-major. Errors:
+// kNullPointer, kBadPointer, kOutOfMemory.
+Result<Plan> BindWeights(const Plan& plan, const Args& weights) noexcept;
 
 struct RunOptions {
   // 0: all the machine's, and only one for a call too small to gain from a second; n: at most n.

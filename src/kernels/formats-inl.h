@@ -25,28 +25,24 @@ inline constexpr bool kHasF16Conversion = HWY_TARGET <= HWY_AVX2;  // F16C
 inline constexpr bool kHasF16Conversion = HWY_TARGET != HWY_SCALAR && HWY_ARCH_ARM_A64;
 #endif
 
-// What a way of rounding that is always right keeps of its doubts.
-struct Certain {};
-
-// Formats that round right whatever they are given.
-struct SureFormat {
-  // Whether all results below 2^-63 and from 2^65 on are in doubt.
-  static constexpr bool kDoubtsRange = false;
-
+// A format rounds f32 values. Most do it right whatever the value is; one is right only for values
+// in a range, which its Check collects: begun before a head, and asked at its end whether any value
+// was outside.
+struct AlwaysRight {
+  static constexpr bool kRangeOnly = false;
   template <class DF>
-  using Doubt = Certain;
-
+  struct Check {};
   template <class DF>
-  static HWY_INLINE Certain NoDoubt(DF) {
+  static HWY_INLINE Check<DF> Begin(DF) {
     return {};
   }
   template <class DF>
-  static HWY_INLINE bool InDoubt(DF, Certain) {
+  static HWY_INLINE bool Failed(DF, Check<DF>) {
     return false;
   }
 };
 
-struct FormatF16 : SureFormat {
+struct FormatF16 : AlwaysRight {
   // Each vector is stored as it is converted: putting two together costs more than a second store.
   static constexpr bool kPacksPairs = false;
 
@@ -100,7 +96,7 @@ struct FormatF16 : SureFormat {
 
 // kNumbersOnly: NaNs need no care.
 template <bool kNumbersOnly>
-struct FormatBF16Base : SureFormat {
+struct FormatBF16Base : AlwaysRight {
   static constexpr bool kPacksPairs = HWY_TARGET != HWY_SCALAR;
 
   template <class DF>
@@ -117,7 +113,7 @@ struct FormatBF16Base : SureFormat {
 #if HWY_TARGET != HWY_SCALAR
   // a, then b.
   template <class DF>
-  static HWY_INLINE auto FromF32Pair(DF df, Float32<DF> a, Float32<DF> b, Certain&) {
+  static HWY_INLINE auto FromF32Pair(DF df, Float32<DF> a, Float32<DF> b, const Check<DF>&) {
     // Arithmetic shifts, so that the signed packing, which saturates, finds what fits.
     const auto packed =
         Pack::To16(df, hn::ShiftRight<16>(Round(df, a)), hn::ShiftRight<16>(Round(df, b)));
@@ -126,7 +122,7 @@ struct FormatBF16Base : SureFormat {
 
   // Alternately of a and b.
   template <class DF>
-  static HWY_INLINE auto FromF32EvenOdd(DF df, Float32<DF> a, Float32<DF> b, Certain&) {
+  static HWY_INLINE auto FromF32EvenOdd(DF df, Float32<DF> a, Float32<DF> b, const Check<DF>&) {
     return hn::BitCast(hn::Repartition<uint16_t, DF>(),
                        Pack::UpperEvenOdd(df, Round(df, a), Round(df, b)));
   }
@@ -150,43 +146,33 @@ struct FormatBF16Base : SureFormat {
 using FormatBF16 = FormatBF16Base<false>;
 
 #if HWY_TARGET == HWY_AVX3
-// Rounds 512-bit vectors by the instruction of AVX512_BF16: as FormatBF16 does, except that it
-// takes subnormal numbers for zeros.
+// Rounds 512-bit vectors by the instruction of AVX512_BF16. It takes subnormal numbers for zeros;
+// its Check fails for all results outside 2^-63 to 2^65 (docs/numerics.md, lemma 2).
 struct FormatNativeBF16 : FormatBF16 {
-  static constexpr bool kDoubtsRange = true;
+  static constexpr bool kRangeOnly = true;
 
   using Bits = hn::Vec<hn::CappedTag<uint16_t, 32>>;
-  // Bit 14 of each lane: not in doubt.
+  // Bit 14 of each lane: all results so far were in range.
   template <class DF>
-  using Doubt = Bits;
+  using Check = Bits;
 
   template <class DF>
-  static HWY_INLINE Bits NoDoubt(DF) {
+  static HWY_INLINE Bits Begin(DF) {
     return Bits{_mm512_set1_epi16(-1)};
   }
   template <class DF>
-  static HWY_INLINE bool InDoubt(DF, Bits sure) {
-    return _mm512_testn_epi16_mask(sure.raw, _mm512_set1_epi16(0x4000)) != 0;
+  static HWY_INLINE bool Failed(DF, Bits check) {
+    return _mm512_testn_epi16_mask(check.raw, _mm512_set1_epi16(0x4000)) != 0;
   }
 
   template <class DF>
-  static HWY_INLINE Bits FromF32Pair(DF, Float32<DF> a, Float32<DF> b, Bits& sure) {
+  static HWY_INLINE Bits FromF32Pair(DF, Float32<DF> a, Float32<DF> b, Bits& check) {
     __m512i bits;
     // Written out, because Highway's target, which this is compiled for, is without AVX512_BF16.
     asm("vcvtne2ps2bf16 %2, %1, %0" : "=v"(bits) : "v"(b.raw), "v"(a.raw));
     // The two upper bits of the exponent are 01 or 10 for what is in range; this adds 1 to them.
-    const __m512i moved = _mm512_add_epi16(bits, _mm512_set1_epi16(0x2000));
-    sure.raw = _mm512_and_si512(sure.raw, moved);
+    check.raw = _mm512_and_si512(check.raw, _mm512_add_epi16(bits, _mm512_set1_epi16(0x2000)));
     return Bits{bits};
-  }
-
-  template <class DF>
-  static HWY_INLINE Bits FromF32EvenOdd(DF df, Float32<DF> a, Float32<DF> b, Bits& sure) {
-    alignas(64) static constexpr uint16_t kOrder[] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
-                                                      21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
-                                                      11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    return Bits{
-        _mm512_permutexvar_epi16(_mm512_load_si512(kOrder), FromF32Pair(df, a, b, sure).raw)};
   }
 };
 #endif
@@ -204,14 +190,6 @@ template <DType source, DType output>
 struct OutputFormat : FormatOf<output> {};
 template <>
 struct OutputFormat<DType::kBF16, DType::kBF16> : FormatBF16Base<true> {};
-
-// The quickest way to it, which may leave doubts, on a processor with (or without) AVX512_BF16.
-template <DType source, DType output, bool kNativeBF16>
-struct QuickFormatOf : OutputFormat<source, output> {};
-#if HWY_TARGET == HWY_AVX3
-template <DType source>
-struct QuickFormatOf<source, DType::kBF16, true> : FormatNativeBF16 {};
-#endif
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -5,8 +5,8 @@
 #include <string>
 
 #include "hwy/highway.h"
-#include "kernels/row.h"
-#include "kernels/row_find.h"
+#include "kernels/call.h"
+#include "kernels/units.h"
 
 namespace ropekv {
 namespace {
@@ -79,13 +79,24 @@ std::span<const Target> UsableTargets() noexcept {
 
 namespace internal {
 
-RowFn FindRows(Target target, DType source, DType output, Numerics numerics, bool dense) {
-  switch (source) {
-    case DType::kI32: return FindRows_kI32(target, output, numerics, dense);
-    case DType::kF16: return FindRows_kF16(target, output, numerics, dense);
-    case DType::kBF16: return FindRows_kBF16(target, output, numerics, dense);
-    default: return nullptr;
+Kernel FindKernel(Target target, DType source, DType output, Numerics numerics, int64_t head_dim,
+                  bool streams) {
+  bool reached = false;
+  for (const Target narrower : UsableTargets()) {
+    reached = reached || narrower == target;
+    if (!reached) continue;
+    FindInUnit* find = nullptr;
+    switch (source) {
+#define ROPEKV_SOURCE_CASE(dtype) \
+  case DType::dtype: find = UnitOf_##dtype(narrower); break;
+      ROPEKV_SOURCES(ROPEKV_SOURCE_CASE)
+#undef ROPEKV_SOURCE_CASE
+      default: return {};
+    }
+    const Kernel kernel = find ? find(output, numerics, head_dim, streams) : Kernel();
+    if (kernel.run && kernel.step <= head_dim / 2) return kernel;
   }
+  return {};
 }
 
 }  // namespace internal

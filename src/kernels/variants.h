@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The list of fused kernels, by source dtype: V(source, output dtype, numerics). It feeds dispatch,
-// tests and benchmarks; a variant that is listed is built for every target, tested and measured.
+// The list of fused kernels, by source dtype: V(source, output dtype, numerics). It feeds the
+// build, dispatch, tests and benchmarks; a variant that is listed is built for every target, tested
+// and measured.
 #ifndef ROPEKV_KERNELS_VARIANTS_H_
 #define ROPEKV_KERNELS_VARIANTS_H_
+
+// One translation unit each: CMake reads these lines.
+#define ROPEKV_SOURCES(S) \
+  S(kI32)                 \
+  S(kF16)                 \
+  S(kBF16)
 
 #define ROPEKV_VARIANTS_OF_kI32(V) \
   V(kI32, kF16, kFloat32)          \
@@ -13,7 +20,9 @@
   V(kF16, kF16, kAscend)
 #define ROPEKV_VARIANTS_OF_kBF16(V) V(kBF16, kBF16, kFloat32)
 
-#define ROPEKV_VARIANTS(V) \
-  ROPEKV_VARIANTS_OF_kI32(V) ROPEKV_VARIANTS_OF_kF16(V) ROPEKV_VARIANTS_OF_kBF16(V)
+#define ROPEKV_VARIANTS(V)   \
+  ROPEKV_VARIANTS_OF_kI32(V) \
+  ROPEKV_VARIANTS_OF_kF16(V) \
+  ROPEKV_VARIANTS_OF_kBF16(V)
 
 #endif  // ROPEKV_KERNELS_VARIANTS_H_

@@ -35,7 +35,7 @@ Result<Target> ChooseTarget(Target wanted) {
 // in src/run.
 void DropIdleStrides(PlanData& plan) {
   for (const TensorField& field : kTensorFields) {
-    TensorSpec& tensor = plan.effective.*field.spec;
+    TensorSpec& tensor = plan.normalised.*field.spec;
     if (!tensor.present()) continue;
     const bool empty = plan.footprints[static_cast<size_t>(field.id)].length == 0;
     for (int i = 0; i < tensor.rank; ++i) {
@@ -44,17 +44,9 @@ void DropIdleStrides(PlanData& plan) {
   }
 }
 
-// The strides of one tensor over (batch, sequence, head, lane).
-struct Axes {
-  int64_t batch = 0;
-  int64_t seq = 0;
-  int64_t head = 0;
-  int64_t lane = 0;
-};
-
 Axes AxesOf(const PlanData& plan, TensorId id) {
-  const TensorSpec& t = plan.effective.*kTensorFields[static_cast<size_t>(id)].spec;
-  const bool has_seq = plan.effective.x.rank == 3;
+  const TensorSpec& t = plan.normalised.*kTensorFields[static_cast<size_t>(id)].spec;
+  const bool has_seq = plan.normalised.x.rank == 3;
   const auto& s = t.stride;
   switch (id) {
     case TensorId::kX: return has_seq ? Axes{s[0], s[1], 0, s[2]} : Axes{s[0], 0, 0, s[1]};
@@ -72,81 +64,107 @@ Axes AxesOf(const PlanData& plan, TensorId id) {
     case TensorId::kVCache: return {0, 0, s[2], s[3]};
     case TensorId::kWeightScale:
     case TensorId::kBias: return {0, 0, 0, s[0]};
-    case TensorId::kActivationScale: return {s[0] * plan.sizes.seq_len, s[0], 0, 1};
+    case TensorId::kActivationScale: return {s[0] * plan.sizes.seq_len, s[0], 0, 0};
     default: return {};
   }
 }
 
-struct TokenTensor {
-  TensorId id;
-  RowInput RowCall::*input;
-  RowOutput RowCall::*output;
-};
-constexpr TokenTensor kTokenTensors[] = {
-    {TensorId::kX, &RowCall::x, nullptr},
-    {TensorId::kCos, &RowCall::cos, nullptr},
-    {TensorId::kSin, &RowCall::sin, nullptr},
-    {TensorId::kQ, nullptr, &RowCall::q},
-    {TensorId::kK, nullptr, &RowCall::k},
-    {TensorId::kV, nullptr, &RowCall::v},
-    {TensorId::kActivationScale, &RowCall::activation_scale, nullptr},
+constexpr TensorId kTokenTensors[] = {
+    TensorId::kX, TensorId::kCos, TensorId::kSin, TensorId::kActivationScale,
+    TensorId::kQ, TensorId::kK,   TensorId::kV,
 };
 
-// Decides how tokens are walked, and fills the strides of tensors that have a row a token.
+// Decides how tokens are walked.
 void LayOutTokens(PlanData& plan) {
   const Sizes& sizes = plan.sizes;
   bool one_run = true;
-  for (const TokenTensor& tensor : kTokenTensors) {
-    const Axes axes = AxesOf(plan, tensor.id);
+  for (const TensorId id : kTokenTensors) {
+    const Axes& axes = plan.axes_of(id);
     one_run = one_run && (sizes.seq_len == 1 || axes.batch == axes.seq * sizes.seq_len);
   }
   one_run = one_run || sizes.batch_size == 1;
   plan.outer = one_run ? 1 : sizes.batch_size;
   plan.inner = one_run ? sizes.num_tokens : sizes.seq_len;
-  for (const TokenTensor& tensor : kTokenTensors) {
-    const Axes axes = AxesOf(plan, tensor.id);
-    plan.outer_stride[static_cast<size_t>(tensor.id)] = axes.batch;
-    const int64_t token = sizes.seq_len == 1 ? axes.batch : axes.seq;
-    if (tensor.input) {
-      plan.row.*tensor.input = {nullptr, token, axes.head, axes.lane};
-    } else {
-      plan.row.*tensor.output = {nullptr, token, axes.head, axes.lane};
-    }
-  }
 }
 
-void LayOutParameters(PlanData& plan) {
-  constexpr struct {
-    TensorId id;
-    RowInput RowCall::*input;
-  } kParameters[] = {
-      {TensorId::kScaleK, &RowCall::scale_k},   {TensorId::kScaleV, &RowCall::scale_v},
-      {TensorId::kOffsetK, &RowCall::offset_k}, {TensorId::kOffsetV, &RowCall::offset_v},
-      {TensorId::kBias, &RowCall::bias},        {TensorId::kWeightScale, &RowCall::weight_scale},
-  };
-  for (const auto& parameter : kParameters) {
-    const Axes axes = AxesOf(plan, parameter.id);
-    plan.row.*parameter.input = {nullptr, 0, axes.head, axes.lane};
-  }
-  const Axes k = AxesOf(plan, TensorId::kKCache);
-  const Axes v = AxesOf(plan, TensorId::kVCache);
-  plan.row.k_cache = {nullptr, k.head, k.lane};
-  plan.row.v_cache = {nullptr, v.head, v.lane};
-  plan.row.num_q_heads = plan.sizes.num_q_heads;
-  plan.row.num_kv_heads = plan.sizes.num_kv_heads;
-  plan.row.head_dim = plan.sizes.head_dim;
-  plan.row.bias_dtype = plan.effective.bias.dtype;
-}
-
-bool LanesAreDense(const PlanData& plan) {
-  if (plan.sizes.head_dim < 2 * kMinHalfHead) return false;
-  for (const TensorField& field : kTensorFields) {
-    if (field.id == TensorId::kIndices) continue;
-    // Nobody walks the lanes of a tensor that is absent or empty.
-    if (plan.footprints[static_cast<size_t>(field.id)].length == 0) continue;
-    if (AxesOf(plan, field.id).lane != 1) return false;
+// Whether kernels can walk the channels of every tensor. Scales and offsets may have any strides.
+bool ChannelsAreDense(const PlanData& plan) {
+  for (const TensorId id :
+       {TensorId::kX, TensorId::kCos, TensorId::kSin, TensorId::kKCache, TensorId::kVCache,
+        TensorId::kWeightScale, TensorId::kBias, TensorId::kQ, TensorId::kK, TensorId::kV}) {
+    // Nobody walks the channels of a tensor that is absent or empty.
+    if (plan.footprints[static_cast<size_t>(id)].length == 0) continue;
+    if (plan.axes_of(id).channel != 1) return false;
   }
   return true;
+}
+
+// The block in which heads are packed that are too short for every kernel.
+constexpr int64_t kShortestHeadDim = 16;
+
+void ChooseKernels(PlanData& plan) {
+  const Spec& spec = plan.normalised;
+  // With bf16 tables the two numerics are one.
+  const bool ascend = spec.numerics == Numerics::kAscend && spec.cos.dtype == DType::kF16;
+  const auto find = [&](int64_t head_dim, bool streams) {
+    return FindKernel(plan.target, spec.x.dtype, spec.cos.dtype,
+                      ascend ? Numerics::kAscend : Numerics::kFloat32, head_dim, streams);
+  };
+  plan.packed = plan.sizes.head_dim > kMaxHeadDim || !ChannelsAreDense(plan);
+  plan.kernel_head_dim =
+      plan.packed ? std::min(plan.sizes.head_dim, kMaxPackedHeadDim) : plan.sizes.head_dim;
+  plan.kernel = find(plan.kernel_head_dim, false);
+  if (plan.kernel.run == nullptr) {
+    plan.packed = true;
+    plan.kernel_head_dim = kShortestHeadDim;
+    plan.kernel = find(plan.kernel_head_dim, false);
+  }
+  if (plan.packed || plan.sizes.num_tokens <= plan.cache_bytes / plan.bytes_per_token) return;
+  int64_t bits = plan.axes_of(TensorId::kKCache).head | plan.axes_of(TensorId::kVCache).head;
+  for (const TensorId id : {TensorId::kKCache, TensorId::kVCache}) {
+    const auto& strides = (spec.*kTensorFields[static_cast<size_t>(id)].spec).stride;
+    bits |= strides[0] | strides[1];
+  }
+  for (const TensorId id : {TensorId::kQ, TensorId::kK, TensorId::kV}) {
+    const Axes& axes = plan.axes_of(id);
+    bits |= (axes.batch | axes.seq | axes.head) * ElementBytes(spec.q.dtype);
+  }
+  if (bits % kLineBytes != 0) return;
+  const Kernel kernel = find(plan.kernel_head_dim, true);
+  if (kernel.streams) plan.streaming_kernel = kernel;
+}
+
+ScaleView ViewOf(const PlanData& plan, TensorId id) {
+  return {nullptr, plan.axes_of(id).head, plan.axes_of(id).channel};
+}
+
+PartCall LayOutPart(const PlanData& plan, int64_t heads, int64_t heads_before, TensorId out,
+                    TensorId cache, TensorId scale, TensorId offset) {
+  PartCall part;
+  part.num_heads = heads;
+  part.first_channel = heads_before * plan.sizes.head_dim;
+  part.out_token_stride = plan.token_stride(out);
+  part.out_head_stride = plan.axes_of(out).head;
+  if (cache == TensorId::kNoTensor) return part;
+  part.cache_head_stride = plan.axes_of(cache).head;
+  part.scale = ViewOf(plan, scale);
+  part.offset = ViewOf(plan, offset);
+  return part;
+}
+
+void LayOutCall(PlanData& plan) {
+  const Sizes& sizes = plan.sizes;
+  KernelCall& call = plan.call;
+  call.head_dim = sizes.head_dim;
+  call.x_token_stride = plan.token_stride(TensorId::kX);
+  call.activation_stride = plan.token_stride(TensorId::kActivationScale);
+  call.bias_dtype = plan.normalised.bias.dtype;
+  call.q = LayOutPart(plan, sizes.num_q_heads, 0, TensorId::kQ, TensorId::kNoTensor,
+                      TensorId::kNoTensor, TensorId::kNoTensor);
+  call.k = LayOutPart(plan, sizes.num_kv_heads, sizes.num_q_heads, TensorId::kK, TensorId::kKCache,
+                      TensorId::kScaleK, TensorId::kOffsetK);
+  call.v = LayOutPart(plan, sizes.num_kv_heads, sizes.num_q_heads + sizes.num_kv_heads,
+                      TensorId::kV, TensorId::kVCache, TensorId::kScaleV, TensorId::kOffsetV);
 }
 
 // What one token moves, for deciding how many threads are worth waking. Capped: with strides of 0 a
@@ -165,30 +183,25 @@ int64_t BytesPerToken(const Spec& spec, const Sizes& sizes) {
 // agree. A constant, because what the system says of that cache is the whole socket's, or nothing.
 constexpr int64_t kCacheShareBytes = 16 << 20;
 
-bool IsBeyondCaches(const PlanData& plan) {
-  return plan.sizes.num_tokens > kCacheShareBytes / plan.bytes_per_token;
-}
-
-Result<std::shared_ptr<const PlanData>> BuildPlan(const Spec& spec) {
+Result<std::shared_ptr<const PlanData>> BuildPlan(const Spec& spec, int64_t cache_bytes) {
   auto plan = std::make_shared<PlanData>();
-  plan->spec = plan->effective = spec;
-  if (Status status = CheckSpec(plan->effective, plan->sizes, plan->footprints); !status.ok()) {
+  plan->spec = plan->normalised = spec;
+  if (Status status = CheckSpec(plan->normalised, plan->sizes, plan->footprints); !status.ok()) {
     return status;
   }
   DropIdleStrides(*plan);
   const Result<Target> target = ChooseTarget(spec.target);
   if (!target.ok()) return target.status();
   plan->target = target.value();
-
+  for (const TensorField& field : kTensorFields) {
+    plan->axes[static_cast<size_t>(field.id)] = AxesOf(*plan, field.id);
+  }
   LayOutTokens(*plan);
-  LayOutParameters(*plan);
-  plan->bytes_per_token = BytesPerToken(plan->effective, plan->sizes);
-  plan->row.beyond_caches = IsBeyondCaches(*plan);
-  // With bf16 tables the two numerics are one.
-  const bool ascend = spec.numerics == Numerics::kAscend && spec.cos.dtype == DType::kF16;
-  plan->rows = FindRows(plan->target, spec.x.dtype, spec.cos.dtype,
-                        ascend ? Numerics::kAscend : Numerics::kFloat32, LanesAreDense(*plan));
-  if (plan->rows == nullptr) {
+  LayOutCall(*plan);
+  plan->bytes_per_token = BytesPerToken(plan->normalised, plan->sizes);
+  plan->cache_bytes = cache_bytes;
+  ChooseKernels(*plan);
+  if (plan->kernel.run == nullptr) {
     return Status(StatusCode::kInternal, "target",
                   "no kernel for " + std::string(Name(plan->target)));
   }
@@ -196,6 +209,22 @@ Result<std::shared_ptr<const PlanData>> BuildPlan(const Spec& spec) {
 }
 
 }  // namespace
+
+const Kernel& ChooseKernel(const PlanData& plan, const Args& args) {
+  if (plan.streaming_kernel.run == nullptr) return plan.kernel;
+  uintptr_t bits = 0;
+  for (const void* output : {args.q, args.k, args.v, args.k_cache, args.v_cache}) {
+    bits |= reinterpret_cast<uintptr_t>(output);
+  }
+  return bits % kLineBytes == 0 ? plan.streaming_kernel : plan.kernel;
+}
+
+Result<Plan> MakePlan(const Spec& spec, int64_t cache_bytes) {
+  auto built = BuildPlan(spec, cache_bytes);
+  if (!built.ok()) return built.status();
+  return Plan(std::move(built).value());
+}
+
 }  // namespace internal
 
 const Spec& Plan::spec() const noexcept { return data_->spec; }
@@ -204,9 +233,7 @@ Target Plan::target() const noexcept { return data_->target; }
 
 Result<Plan> MakePlan(const Spec& spec) noexcept {
   try {
-    auto built = internal::BuildPlan(spec);
-    if (!built.ok()) return built.status();
-    return Plan(std::move(built).value());
+    return internal::MakePlan(spec, internal::kCacheShareBytes);
   } catch (const std::bad_alloc&) {
     return Status(StatusCode::kOutOfMemory, "memory", "exhausted");  // short: not allocated
   }

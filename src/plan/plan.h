@@ -5,8 +5,9 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 
-#include "kernels/row.h"
+#include "kernels/call.h"
 #include "plan/overlap.h"
 #include "ropekv/ropekv.h"
 
@@ -30,24 +31,56 @@ struct Sizes {
 // `footprints` covers the others.
 Status CheckSpec(Spec& spec, Sizes& sizes, std::array<Footprint, kNumTensors>& footprints);
 
+// The strides of one tensor over (batch, sequence, head, channel).
+struct Axes {
+  int64_t batch = 0;
+  int64_t seq = 0;
+  int64_t head = 0;
+  int64_t channel = 0;
+};
+
+// The longest block in which heads are packed.
+inline constexpr int64_t kMaxPackedHeadDim = 256;
+
+struct BoundWeights;
+
+// The kernel of a call: the streaming one only if the plan has one and every row begins a line.
+const Kernel& ChooseKernel(const PlanData& plan, const Args& args);
+
+// MakePlan, for caches of this many bytes: what moves more, streams.
+Result<Plan> MakePlan(const Spec& spec, int64_t cache_bytes);
+
 }  // namespace internal
 
 struct PlanData {
-  Spec spec;       // as the caller gave it
-  Spec effective;  // without the tensors that are ignored, and with idle strides 0
+  Spec spec;        // as the caller gave it
+  Spec normalised;  // without the tensors that are ignored, and with idle strides 0
   internal::Sizes sizes;
   Target target = Target::kBest;
-  std::array<internal::Footprint, kNumTensors> footprints{};
+  std::array<internal::Footprint, kNumTensors> footprints{};  // empty: not in a call's Args
+  std::array<internal::Axes, kNumTensors> axes{};
 
   // Tokens as `outer` runs of `inner`, within which each tensor's token stride is constant: a
   // single run unless a batch stride differs from seq_len token strides.
   int64_t outer = 1;
   int64_t inner = 0;
-  std::array<int64_t, kNumTensors> outer_stride{};  // in elements
 
-  internal::RowFn rows = nullptr;
-  internal::RowCall row{};  // everything but the data pointers and num_tokens
+  // Channels of a head do not lie side by side, or are too few or too many for a kernel: heads go
+  // through dense buffers, in blocks of kernel_head_dim channels.
+  bool packed = false;
+  int64_t kernel_head_dim = 0;
+  internal::Kernel kernel;
+  internal::Kernel streaming_kernel;  // if the call is large and its rows are of whole lines
+  internal::KernelCall call;          // everything but addresses and num_tokens
   int64_t bytes_per_token = 0;
+  int64_t cache_bytes = 0;  // see MakePlan
+
+  std::shared_ptr<const internal::BoundWeights> weights;  // null: in each call's Args
+
+  const internal::Axes& axes_of(TensorId id) const { return axes[static_cast<size_t>(id)]; }
+  int64_t token_stride(TensorId id) const {
+    return sizes.seq_len == 1 ? axes_of(id).batch : axes_of(id).seq;
+  }
 };
 
 }  // namespace ropekv

@@ -4,6 +4,7 @@
 
 #include "reference/reference.h"
 #include "run/check_args.h"
+#include "run/weights.h"
 
 namespace ropekv {
 
@@ -11,7 +12,10 @@ Status RunReference(const Plan& plan, const Args& args, const RunOptions& option
   try {
     internal::TokenRange range;
     Status status = internal::CheckCall(plan.data(), args, options, range);
-    if (status.ok()) reference::Compute(plan.spec(), args, range.begin, range.end);
+    if (status.ok()) {
+      reference::Compute(plan.spec(), internal::WithWeights(plan.data(), args), range.begin,
+                         range.end);
+    }
     return status;
   } catch (const std::exception&) {
     return Status(StatusCode::kOutOfMemory, "memory", "exhausted");

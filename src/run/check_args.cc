@@ -7,6 +7,7 @@
 
 #include "plan/plan.h"
 #include "run/slots.h"
+#include "run/weights.h"
 
 namespace ropekv {
 namespace internal {
@@ -35,6 +36,20 @@ Status BeyondMemory(const Placed& tensor) {
   return Status(StatusCode::kBadPointer, tensor.field->id, text);
 }
 
+// Where a tensor that has elements lies, if it may lie there.
+Status Place(const TensorField& field, const Footprint& footprint, const Args& args,
+             Placed& placed) {
+  const void* address = field.address(args);
+  if (address == nullptr) return Status(StatusCode::kNullPointer, field.id, "is null");
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  const uintptr_t begin = BeginOf(footprint, address);
+  placed = {&field, &footprint, address, begin, EndOf(footprint, begin)};
+  // Element sizes are powers of two.
+  if (at & static_cast<uintptr_t>(footprint.element_bytes - 1)) return Misaligned(placed);
+  if (placed.begin > at || placed.end <= at) return BeyondMemory(placed);
+  return Status();
+}
+
 // Every call pays for this, a call for one token noticeably; hence the plain range test first.
 Status CheckPointers(const PlanData& plan, const Args& args) {
   Placed placed[kNumTensors];
@@ -42,15 +57,9 @@ Status CheckPointers(const PlanData& plan, const Args& args) {
   for (const TensorField& field : kTensorFields) {
     const Footprint& footprint = plan.footprints[static_cast<size_t>(field.id)];
     if (footprint.length == 0) continue;
-    const void* address = field.address(args);
-    if (address == nullptr) return Status(StatusCode::kNullPointer, field.id, "is null");
-    const auto at = reinterpret_cast<uintptr_t>(address);
-    const uintptr_t begin = BeginOf(footprint, address);
-    placed[count++] = {&field, &footprint, address, begin, EndOf(footprint, begin)};
-    const Placed& last = placed[count - 1];
-    // Element sizes are powers of two.
-    if (at & static_cast<uintptr_t>(footprint.element_bytes - 1)) return Misaligned(last);
-    if (last.begin > at || last.end <= at) return BeyondMemory(last);
+    if (Status status = Place(field, footprint, args, placed[count++]); !status.ok()) {
+      return status;
+    }
   }
   for (int i = 0; i < count; ++i) {
     const Placed& output = placed[i];
@@ -84,9 +93,9 @@ Status CheckIndices(const PlanData& plan, const Args& args, const RunOptions& op
                     TokenRange range) {
   if (range.begin == range.end) return Status();
   const IndexView indices = {static_cast<const int32_t*>(args.indices),
-                             plan.effective.indices.stride[0]};
-  const auto& cache = plan.effective.k_cache.shape;
-  if (plan.effective.cache_layout == CacheLayout::kContiguous) {
+                             plan.normalised.indices.stride[0]};
+  const auto& cache = plan.normalised.k_cache.shape;
+  if (plan.normalised.cache_layout == CacheLayout::kContiguous) {
     const int64_t seq = plan.sizes.seq_len;
     return CheckRange(indices, range.begin / seq, (range.end - 1) / seq + 1, cache[1] - seq,
                       "batch row");
@@ -107,6 +116,17 @@ Status CheckCall(const PlanData& plan, const Args& args, const RunOptions& optio
   if (status.ok()) status = CheckPointers(plan, args);
   if (status.ok()) status = CheckIndices(plan, args, options, range);
   return status;
+}
+
+Status CheckWeights(const PlanData& plan, const Args& args) {
+  for (const TensorId id : kWeights) {
+    const Footprint& footprint = plan.footprints[static_cast<size_t>(id)];
+    if (footprint.length == 0) continue;
+    Placed placed;
+    Status status = Place(kTensorFields[static_cast<size_t>(id)], footprint, args, placed);
+    if (!status.ok()) return status;
+  }
+  return Status();
 }
 
 }  // namespace internal

@@ -18,6 +18,9 @@ struct TokenRange {
 Status CheckCall(const PlanData& plan, const Args& args, const RunOptions& options,
                  TokenRange& range);
 
+// The rules about pointers, for the tensors of BindWeights alone.
+Status CheckWeights(const PlanData& plan, const Args& args);
+
 }  // namespace ropekv::internal
 
 #endif  // ROPEKV_RUN_CHECK_ARGS_H_

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// f32 values to int8: saturate_int8(rint(value / scale + offset)). What is made is a fixed-point
+// number in 32 bits, of which the upper 16 are the integer, still to be saturated.
+#if defined(ROPEKV_KERNELS_QUANTISE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ROPEKV_KERNELS_QUANTISE_INL_H_
+#undef ROPEKV_KERNELS_QUANTISE_INL_H_
+#else
+#define ROPEKV_KERNELS_QUANTISE_INL_H_
+#endif
+
+#include <limits>
+
+#include "hwy/highway.h"
+#include "kernels/call.h"
+#include "kernels/lanes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ropekv::internal::HWY_NAMESPACE {
+
+// The rule itself, operation by operation.
+template <class DF>
+HWY_INLINE Int32<DF> QuantiseByDivision(DF df, Float32<DF> value, Float32<DF> scale,
+                                        Float32<DF> offset) {
+  value = hn::Add(hn::Div(value, scale), offset);
+  value = hn::IfThenZeroElse(hn::IsNaN(value), value);
+  value = hn::Min(hn::Max(value, hn::Set(df, -128.0f)), hn::Set(df, 127.0f));
+  // 1.5 * 2^23 has an ulp of 1: the sum with it is rounded to nearest even by the addition itself,
+  // and its low 16 bits are the integer. Highway's NearestInt carries an overflow fix-up that
+  // clamped values do not need.
+  const hn::RebindToSigned<DF> di;
+  return hn::ShiftLeft<16>(hn::BitCast(di, hn::Add(value, hn::Set(df, 12582912.0f))));
+}
+
+// A step of a head's scales or offsets, which may have any strides.
+template <class Order, class DF>
+HWY_INLINE void LoadScales(DF df, const ScaleView& view, int64_t head, int64_t channel,
+                           Float32<DF>& a, Float32<DF>& b) {
+  const float* from = view.data + head * view.head_stride + channel * view.channel_stride;
+  HWY_ALIGN float values[2 * hn::MaxLanes(DF())];
+  if (HWY_UNLIKELY(view.channel_stride != 1)) {
+    for (size_t i = 0; i < 2 * hn::Lanes(df); ++i) {
+      values[i] = from[static_cast<int64_t>(i) * view.channel_stride];
+    }
+    from = values;
+  }
+  Order::Load(df, from, a, b);
+}
+
+// Scales and offsets. An absent offset is -0.0, which changes nothing.
+template <class Order, class DF>
+HWY_INLINE void LoadScales(DF df, const PartCall& part, int64_t head, int64_t channel,
+                           Float32<DF>& scale_a, Float32<DF>& scale_b, Float32<DF>& offset_a,
+                           Float32<DF>& offset_b) {
+  LoadScales<Order>(df, part.scale, head, channel, scale_a, scale_b);
+  offset_a = offset_b = hn::Set(df, -0.0f);
+  if (part.offset.data) LoadScales<Order>(df, part.offset, head, channel, offset_a, offset_b);
+}
+
+#if HWY_TARGET != HWY_SCALAR
+// The same without a division: value * (1 / scale) + offset in units of 2^-16, with half an int8
+// step added for rounding. Where the fraction is nearly 0 this may be wrong: its Check fails, and
+// the head is done again by division (docs/numerics.md, lemma 5). That is for every tie, NaN and
+// infinity, and for one value in 8192 of ordinary data.
+template <class DF>
+struct QuantiseByReciprocal {
+  // The least fraction so far, in the lower 16 bits of each 32.
+  using Check = hn::Vec<hn::Repartition<uint16_t, DF>>;
+
+  static HWY_INLINE Check Begin() { return hn::Set(hn::Repartition<uint16_t, DF>(), 0xFFFF); }
+
+  static HWY_INLINE Int32<DF> Quantise(Float32<DF> value, Float32<DF> reciprocal,
+                                       Float32<DF> shift) {
+    return ToInt(DF(), hn::MulAdd(value, reciprocal, shift));
+  }
+
+  static HWY_INLINE Check Add(Check least, Int32<DF> a, Int32<DF> b, Int32<DF> c, Int32<DF> d) {
+    const hn::Repartition<uint16_t, DF> du16;
+    const auto ab = hn::Min(hn::BitCast(du16, a), hn::BitCast(du16, b));
+    const auto cd = hn::Min(hn::BitCast(du16, c), hn::BitCast(du16, d));
+    return hn::Min(least, hn::Min(ab, cd));
+  }
+
+  static HWY_INLINE bool Failed(Check least) {
+    const hn::RebindToSigned<DF> di;
+    const auto fraction =
+        hn::And(hn::BitCast(di, least), hn::Set(di, 0xFFFF & ~(2 * kMargin - 1)));
+    return !hn::AllFalse(di, hn::Eq(fraction, hn::Zero(di)));
+  }
+
+  // A scale to its reciprocal, an offset to what is added. A NaN where there is no approximation:
+  // it fails every Check.
+  static HWY_INLINE void Prepare(Float32<DF>& scale, Float32<DF>& offset) {
+    const DF df;
+    const auto unit = hn::Set(df, 65536.0f);
+    const auto reciprocal = hn::Div(hn::Set(df, 1.0f), scale);
+    const auto size = hn::Abs(reciprocal);
+    const auto usable =
+        hn::And(hn::And(hn::Ge(size, hn::Set(df, 0x1p-64f)), hn::Le(size, hn::Set(df, 0x1p44f))),
+                hn::Le(hn::Abs(offset), hn::Set(df, 126.0f)));
+    const auto nan = hn::Set(df, std::numeric_limits<float>::quiet_NaN());
+    scale = hn::IfThenElse(usable, hn::Mul(reciprocal, unit), nan);
+    // kMargin too high on purpose, so that the fractions in doubt are [0, 2 * kMargin).
+    offset = hn::Add(hn::Mul(offset, unit), hn::Set(df, 32768.0f + kMargin));
+  }
+
+ private:
+  static constexpr int kMargin = 4;
+};
+
+// Tables of these, for each head and each of its steps:
+//
+//   lo_a | lo_b | hi_a | hi_b      each a vector, its lanes in the Order of the kernel
+template <class Order, class DF>
+void PrepareTables(const PartCall& part, int64_t head_dim) {
+  using Fast = QuantiseByReciprocal<DF>;
+  float* reciprocals = part.tables.reciprocals;
+  float* shifts = part.tables.shifts;
+  const DF df;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df)), half = head_dim / 2;
+  for (int64_t head = 0; head < part.num_heads; ++head) {
+    ForSteps<0>(df, half, [&](int64_t, int64_t pair) ROPEKV_INLINE_LAMBDA {
+      for (const int64_t channel : {pair, half + pair}) {
+        Float32<DF> scale_a, scale_b, offset_a, offset_b;
+        LoadScales<Order>(df, part, head, channel, scale_a, scale_b, offset_a, offset_b);
+        Fast::Prepare(scale_a, offset_a);
+        Fast::Prepare(scale_b, offset_b);
+        hn::StoreU(scale_a, df, reciprocals);
+        hn::StoreU(scale_b, df, reciprocals + lanes);
+        hn::StoreU(offset_a, df, shifts);
+        hn::StoreU(offset_b, df, shifts + lanes);
+        reciprocals += 2 * lanes;
+        shifts += 2 * lanes;
+      }
+    });
+  }
+}
+#endif
+
+}  // namespace ropekv::internal::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // ROPEKV_KERNELS_QUANTISE_INL_H_

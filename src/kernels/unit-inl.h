@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// The body of the translation unit of a source dtype, ROPEKV_SOURCE: compiles its variants for every
+// target, and finds them again at run time. Has no include guard of its own: Highway includes it
+// once per target.
+// clang-format off
+#include "kernels/targets.h"
+#include "hwy/foreach_target.h"
+// clang-format on
+
+#include "hwy/highway.h"
+#include "kernels/call.h"
+#include "kernels/nest-inl.h"
+#include "kernels/units.h"
+#include "kernels/variants.h"
+
+#define ROPEKV_CONCAT_INNER(a, b) a##b
+#define ROPEKV_CONCAT(a, b) ROPEKV_CONCAT_INNER(a, b)
+
+HWY_BEFORE_NAMESPACE();
+namespace ropekv::internal::HWY_NAMESPACE {
+namespace {
+
+#if HWY_TARGET == HWY_SCALAR
+
+template <class V>
+Kernel FindFor(int64_t, bool) {
+  return {.run = &ExactNest<V>, .step = 2, .exact = true};
+}
+
+#else
+
+template <class V, int64_t kPairs, Stores stores>
+Kernel Describe() {
+  using enum Rotation;
+  return {.run = &Nest<V, kPairs, stores>::Run,
+          .prepare = &PrepareTables<typename V::Order, FullVectors>,
+          .step = 2 * static_cast<int64_t>(hn::Lanes(FullVectors())),
+          .unrolled_pairs = kPairs,
+          .rotation = V::kDot ? kBF16Dot : V::kFused ? kFused : kExact,
+          .streams = stores == Stores::kStreaming};
+}
+
+template <class V, Stores stores>
+Kernel FindFor(int64_t head_dim) {
+#if HWY_TARGET == HWY_AVX3
+  // In tiles the set-up of a step is shared by tokens; unrolling gained nothing.
+  if constexpr (V::kTile == 1) switch (head_dim) {
+    case 64: return Describe<V, 32, stores>();
+    case 128: return Describe<V, 64, stores>();
+    case 256: return Describe<V, 128, stores>();
+    default: break;
+  }
+#endif
+  (void)head_dim;
+  return Describe<V, 0, stores>();
+}
+
+// Streams on x86 only: what Highway streams elsewhere is an ordinary store. Of heads of whole lines,
+// of which each is filled by whole steps.
+template <class V>
+Kernel FindFor(int64_t head_dim, bool streams) {
+  const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(FullVectors()));
+  if constexpr (HWY_ARCH_X86) {
+    if (streams && head_dim % kLineBytes == 0 && head_dim % (2 * step) == 0) {
+      return FindFor<V, Stores::kStreaming>(head_dim);
+    }
+  }
+  return FindFor<V, Stores::kOrdinary>(head_dim);
+}
+
+#endif
+
+template <bool native_bf16>
+Kernel Find(DType output, Numerics numerics, int64_t head_dim, bool streams) {
+  Kernel kernel;
+#define ROPEKV_FIND(SOURCE, OUTPUT, NUMERICS)                                                \
+  if (output == DType::OUTPUT && numerics == Numerics::NUMERICS) {                           \
+    constexpr bool kNative = native_bf16 && DType::OUTPUT == DType::kBF16;                   \
+    kernel = FindFor<Variant<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, kNative>>(    \
+        head_dim, streams);                                                                  \
+  }
+  ROPEKV_CONCAT(ROPEKV_VARIANTS_OF_, ROPEKV_SOURCE)
+  (ROPEKV_FIND)
+#undef ROPEKV_FIND
+  return kernel;
+}
+
+}  // namespace
+}  // namespace ropekv::internal::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace ropekv::internal {
+
+FindInUnit* ROPEKV_CONCAT(UnitOf_, ROPEKV_SOURCE)(Target target) {
+  switch (target) {
+#define ROPEKV_TARGET_CASE(target, name, bit, choose, native) \
+  case Target::target: return choose(Find<native>);
+    ROPEKV_TARGETS(ROPEKV_TARGET_CASE)
+#undef ROPEKV_TARGET_CASE
+    default: return nullptr;
+  }
+}
+
+}  // namespace ropekv::internal
+#endif  // HWY_ONCE
