@@ -62,9 +62,9 @@ class Reader<DType::kI32> {
       : x_(static_cast<const T*>(call.x) + token * call.x_token_stride + part.first_channel),
         token_stride_(call.x_token_stride),
         weight_scale_(call.weight_scale + part.first_channel),
-        bias_(call.bias),
         bias_dtype_(call.bias_dtype),
-        channel_(part.first_channel) {
+        bias_bytes_(ElementBytes(call.bias_dtype)),
+        bias_(static_cast<const char*>(call.bias) + part.first_channel * bias_bytes_) {
     // A product with 1.0f is exact, so an absent scale costs no branch.
     static constexpr float kOne = 1.0f;
     activation_scale_ = call.activation_scale
@@ -78,21 +78,17 @@ class Reader<DType::kI32> {
   HWY_INLINE void LoadParams(DF df, int64_t channel, Float32<DF>& scale_a, Float32<DF>& scale_b,
                              Float32<DF>& bias_a, Float32<DF>& bias_b) const {
     Order::Load(df, weight_scale_ + channel, scale_a, scale_b);
-    const int64_t at = channel_ + channel;
-    switch (bias_dtype_) {
-      case DType::kF16:
-        Order::template Load16<FormatF16>(df, static_cast<const uint16_t*>(bias_) + at, bias_a,
-                                          bias_b);
-        break;
-      case DType::kBF16:
-        Order::template Load16<FormatBF16>(df, static_cast<const uint16_t*>(bias_) + at, bias_a,
-                                           bias_b);
-        break;
-      case DType::kF32:
-      case DType::kI32:
-        Order::Load(df, static_cast<const float*>(bias_) + at, bias_a, bias_b);
-        break;
-      default: bias_a = bias_b = hn::Zero(df);
+    if (HWY_LIKELY(bias_bytes_ == 4)) {
+      Order::Load(df, reinterpret_cast<const float*>(bias_) + channel, bias_a, bias_b);
+    } else if (bias_bytes_ == 2) {
+      const auto* bias = reinterpret_cast<const uint16_t*>(bias_) + channel;
+      if (bias_dtype_ == DType::kF16) {
+        Order::template Load16<FormatF16>(df, bias, bias_a, bias_b);
+      } else {
+        Order::template Load16<FormatBF16>(df, bias, bias_a, bias_b);
+      }
+    } else {
+      bias_a = bias_b = hn::Zero(df);
     }
   }
 
@@ -121,7 +117,7 @@ class Reader<DType::kI32> {
   HWY_INLINE void NextHead(int64_t head_dim) {
     x_ += head_dim;
     weight_scale_ += head_dim;
-    channel_ += head_dim;
+    bias_ += head_dim * bias_bytes_;
   }
 
   HWY_INLINE const T* x(int64_t i) const { return x_ + i * token_stride_; }
@@ -132,9 +128,9 @@ class Reader<DType::kI32> {
   const float* activation_scale_;
   int64_t activation_stride_;
   const float* weight_scale_;
-  const void* bias_;
   DType bias_dtype_;
-  int64_t channel_;
+  int64_t bias_bytes_;  // of an element; 0: absent
+  const char* bias_;
 };
 
 }  // namespace ropekv::internal::HWY_NAMESPACE

@@ -153,6 +153,12 @@ class Collected {
  public:
   HWY_INLINE hn::Vec<D> Get(int64_t i) const { return hn::Load(D(), data_[i]); }
   HWY_INLINE void Set(int64_t i, hn::Vec<D> value) { hn::Store(value, D(), data_[i]); }
+  // Unrolled: g++ makes a call of memset of a loop.
+  HWY_INLINE void Fill(hn::Vec<D> value) {
+    [&]<int64_t... i>(std::integer_sequence<int64_t, i...>) ROPEKV_INLINE_LAMBDA {
+      (Set(i, value), ...);
+    }(std::make_integer_sequence<int64_t, kTile>());
+  }
 
  private:
   HWY_ALIGN uint16_t data_[kTile][hn::MaxLanes(D())];
@@ -222,14 +228,13 @@ class Nest {
     }
     const float* reciprocals = to.tables.reciprocals;
     const float* shifts = to.tables.shifts;
+    const int64_t shift_step = to.offset.data ? 4 * lanes : 0;
 
-    Collected<DF, kTile> ranges, fractions, largest;
+    Collected<DF, kTile> fractions;
     for (int64_t head = 0; head < heads; ++head) {
-      for (int64_t i = 0; i < tile.count; ++i) {
-        if constexpr (Format::kRangeOnly) ranges.Set(i, Format::Begin(df));
-        if constexpr (part != Part::kQ) fractions.Set(i, Quantise::Begin());
-        if constexpr (part == Part::kK && V::kDot) largest.Set(i, Rotation::None());
-      }
+      auto range = Format::Begin(df);
+      auto largest = Rotation::None();
+      if constexpr (part != Part::kQ) fractions.Fill(Quantise::Begin());
       ForSteps<kPairs>(df, half, [&](auto step, int64_t pair) ROPEKV_INLINE_LAMBDA {
         Param scale_lo_a, scale_lo_b, scale_hi_a, scale_hi_b;
         Param bias_lo_a, bias_lo_b, bias_hi_a, bias_hi_b;
@@ -240,10 +245,8 @@ class Nest {
           if constexpr (kStreams) Prefetch(reader.x(i) + 4 * lanes * step);
           Vec lo_a, lo_b, hi_a, hi_b;
           if constexpr (part != Part::kV && V::kDot) {
-            auto size = part == Part::kK ? largest.Get(i) : Rotation::None();
             rotation.Turn(reader.x(i) + pair, reader.x(i) + half + pair, step, lo_a, lo_b, hi_a,
-                          hi_b, size);
-            if constexpr (part == Part::kK) largest.Set(i, size);
+                          hi_b, largest);
           } else {
             reader.template Load<Order>(df, i, pair, scale_lo_a, scale_lo_b, bias_lo_a, bias_lo_b,
                                         lo_a, lo_b);
@@ -253,18 +256,15 @@ class Nest {
           }
           if (part == Part::kQ || HWY_UNLIKELY(stores_out)) {
             uint16_t* to_lo = out + i * out_stride + pair;
-            auto range = Format::Begin(df);
-            if constexpr (Format::kRangeOnly) range = ranges.Get(i);
             Order::template Store16<Format, stores>(df, lo_a, lo_b, to_lo, range);
             Order::template Store16<Format, stores>(df, hi_a, hi_b, to_lo + half, range);
-            if constexpr (Format::kRangeOnly) ranges.Set(i, range);
           }
           if constexpr (part != Part::kQ) {
             const auto quantise = [&](int64_t vector, Vec value) ROPEKV_INLINE_LAMBDA {
               if constexpr (part == Part::kK) value = V::Round::Result(df, value);
-              const int64_t at = (4 * step + vector) * lanes;
-              return Quantise::Quantise(value, hn::LoadU(df, reciprocals + at),
-                                        hn::LoadU(df, shifts + at));
+              return Quantise::Quantise(
+                  value, hn::LoadU(df, reciprocals + (4 * step + vector) * lanes),
+                  hn::LoadU(df, shifts + step * shift_step + vector * lanes));
             };
             const auto a = quantise(0, lo_a), b = quantise(1, lo_b);
             const auto c = quantise(2, hi_a), d = quantise(3, hi_b);
@@ -274,11 +274,11 @@ class Nest {
           }
         }
       });
+      bool all_failed = Format::Failed(df, range);
+      if constexpr (part == Part::kK) all_failed |= Rotation::TooLarge(largest);
       for (int64_t i = 0; i < tile.count; ++i) {
-        bool failed = part != Part::kV && !tile.usual[i];
-        if constexpr (Format::kRangeOnly) failed |= Format::Failed(df, ranges.Get(i));
+        bool failed = all_failed || (part != Part::kV && !tile.usual[i]);
         if constexpr (part != Part::kQ) failed |= Quantise::Failed(fractions.Get(i));
-        if constexpr (part == Part::kK && V::kDot) failed |= Rotation::TooLarge(largest.Get(i));
         if (HWY_UNLIKELY(failed)) {
           ExactHead<V>(call, to, part != Part::kV, tile.token + i, head);
         }
@@ -288,7 +288,7 @@ class Nest {
       if (stores_out) out += to.out_head_stride;
       if constexpr (part != Part::kQ) {
         reciprocals += table;
-        shifts += table;
+        if (to.offset.data) shifts += table;
       }
     }
   }

@@ -87,51 +87,64 @@ struct QuantiseByReciprocal {
     return !hn::AllFalse(di, hn::Eq(fraction, hn::Zero(di)));
   }
 
-  // A scale to its reciprocal, an offset to what is added. A NaN where there is no approximation:
-  // it fails every Check.
-  static HWY_INLINE void Prepare(Float32<DF>& scale, Float32<DF>& offset) {
+  // What Quantise takes. A NaN where there is no approximation: it fails every Check.
+  static HWY_INLINE Float32<DF> Reciprocal(Float32<DF> scale) {
     const DF df;
-    const auto unit = hn::Set(df, 65536.0f);
     const auto reciprocal = hn::Div(hn::Set(df, 1.0f), scale);
     const auto size = hn::Abs(reciprocal);
     const auto usable =
-        hn::And(hn::And(hn::Ge(size, hn::Set(df, 0x1p-64f)), hn::Le(size, hn::Set(df, 0x1p44f))),
-                hn::Le(hn::Abs(offset), hn::Set(df, 126.0f)));
-    const auto nan = hn::Set(df, std::numeric_limits<float>::quiet_NaN());
-    scale = hn::IfThenElse(usable, hn::Mul(reciprocal, unit), nan);
+        hn::And(hn::Ge(size, hn::Set(df, 0x1p-64f)), hn::Le(size, hn::Set(df, 0x1p44f)));
+    return OrNaN(usable, hn::Mul(reciprocal, hn::Set(df, 65536.0f)));
+  }
+  static HWY_INLINE Float32<DF> Shift(Float32<DF> offset) {
+    const DF df;
+    const auto usable = hn::Le(hn::Abs(offset), hn::Set(df, 126.0f));
     // kMargin too high on purpose, so that the fractions in doubt are [0, 2 * kMargin).
-    offset = hn::Add(hn::Mul(offset, unit), hn::Set(df, 32768.0f + kMargin));
+    return OrNaN(usable, hn::Add(hn::Mul(offset, hn::Set(df, 65536.0f)),
+                                 hn::Set(df, 32768.0f + kMargin)));
   }
 
  private:
   static constexpr int kMargin = 4;
+
+  static HWY_INLINE Float32<DF> OrNaN(hn::Mask<DF> usable, Float32<DF> value) {
+    return hn::IfThenElse(usable, value,
+                          hn::Set(DF(), std::numeric_limits<float>::quiet_NaN()));
+  }
 };
 
 // Tables of these, for each head and each of its steps:
 //
 //   lo_a | lo_b | hi_a | hi_b      each a vector, its lanes in the Order of the kernel
+//
+// Without offsets all shifts are the same, and the table has those of one step.
 template <class Order, class DF>
 void PrepareTables(const PartCall& part, int64_t head_dim) {
   using Fast = QuantiseByReciprocal<DF>;
-  float* reciprocals = part.tables.reciprocals;
-  float* shifts = part.tables.shifts;
   const DF df;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(df)), half = head_dim / 2;
-  for (int64_t head = 0; head < part.num_heads; ++head) {
-    ForSteps<0>(df, half, [&](int64_t, int64_t pair) ROPEKV_INLINE_LAMBDA {
-      for (const int64_t channel : {pair, half + pair}) {
-        Float32<DF> scale_a, scale_b, offset_a, offset_b;
-        LoadScales<Order>(df, part, head, channel, scale_a, scale_b, offset_a, offset_b);
-        Fast::Prepare(scale_a, offset_a);
-        Fast::Prepare(scale_b, offset_b);
-        hn::StoreU(scale_a, df, reciprocals);
-        hn::StoreU(scale_b, df, reciprocals + lanes);
-        hn::StoreU(offset_a, df, shifts);
-        hn::StoreU(offset_b, df, shifts + lanes);
-        reciprocals += 2 * lanes;
-        shifts += 2 * lanes;
-      }
-    });
+  const auto fill = [&](const ScaleView& view, float* table, const auto& prepare) HWY_ATTR {
+    for (int64_t head = 0; head < part.num_heads; ++head) {
+      ForSteps<0>(df, half, [&](int64_t, int64_t pair) ROPEKV_INLINE_LAMBDA {
+        for (const int64_t channel : {pair, half + pair}) {
+          Float32<DF> a, b;
+          LoadScales<Order>(df, view, head, channel, a, b);
+          hn::StoreU(prepare(a), df, table);
+          hn::StoreU(prepare(b), df, table + lanes);
+          table += 2 * lanes;
+        }
+      });
+    }
+  };
+  fill(part.scale, part.tables.reciprocals,
+       [](Float32<DF> scale) ROPEKV_INLINE_LAMBDA { return Fast::Reciprocal(scale); });
+  if (part.offset.data) {
+    fill(part.offset, part.tables.shifts,
+         [](Float32<DF> offset) ROPEKV_INLINE_LAMBDA { return Fast::Shift(offset); });
+  } else {
+    for (int64_t i = 0; i < 4; ++i) {
+      hn::StoreU(Fast::Shift(hn::Zero(df)), df, part.tables.shifts + i * lanes);
+    }
   }
 }
 #endif

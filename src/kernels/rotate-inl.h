@@ -148,6 +148,11 @@ class RotationByF32 {
     return true;
   }
 
+  // Nothing to check.
+  struct Largest {};
+  static HWY_INLINE Largest None() { return {}; }
+  static HWY_INLINE bool TooLarge(Largest) { return false; }
+
   // A step of token `i`.
   template <class V = Float32<DF>>
   HWY_INLINE void Turn(int64_t i, int64_t half, int64_t step, V& lo_a, V& lo_b, V& hi_a,

@@ -43,8 +43,7 @@ Kernel Describe() {
 template <class V, Stores stores>
 Kernel FindFor(int64_t head_dim) {
 #if HWY_TARGET == HWY_AVX3
-  // In tiles the set-up of a step is shared by tokens; unrolling gained nothing.
-  if constexpr (V::kTile == 1) switch (head_dim) {
+  switch (head_dim) {
     case 64: return Describe<V, 32, stores>();
     case 128: return Describe<V, 64, stores>();
     case 256: return Describe<V, 128, stores>();
