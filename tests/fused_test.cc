@@ -83,19 +83,17 @@ TEST_P(FusedTest, StreamingEqualsReference) {
 // More scales than are worked out in advance.
 TEST_P(FusedTest, ManyKvHeadsEqualReference) {
   const auto& [variant, target] = GetParam();
-  constexpr int64_t kTokens = 21, kKvHeads = 70, kDim = 128, kHidden = (1 + 2 * kKvHeads) * kDim;
-  Spec spec;
+  Spec spec = DenseSpec({.batch = 21,
+                         .num_q_heads = 1,
+                         .num_kv_heads = 70,
+                         .head_dim = 128,
+                         .x_dtype = variant.source,
+                         .out_dtype = variant.output,
+                         .cache_layout = CacheLayout::kPaged,
+                         .cache_shape = {3, 8}});
+  spec.offset_v = spec.scale_v;
   spec.numerics = variant.numerics;
   spec.target = target;
-  spec.size_splits = {kDim, kKvHeads * kDim, kKvHeads * kDim};
-  spec.x = Dense(variant.source, {kTokens, kHidden});
-  spec.cos = spec.sin = Dense(variant.output, {kTokens, kDim});
-  spec.k_cache = spec.v_cache = Dense(DType::kI8, {3, 8, kKvHeads, kDim});
-  spec.cache_layout = CacheLayout::kPaged;
-  spec.indices = Dense(DType::kI32, {kTokens});
-  spec.scale_k = spec.scale_v = spec.offset_v = Dense(DType::kF32, {kKvHeads, kDim});
-  spec.q = Dense(variant.output, {kTokens, 1, kDim});
-  if (variant.source == DType::kI32) spec.weight_scale = Dense(DType::kF32, {kHidden});
   for (const bool streaming : {false, true}) {
     const Plan plan = MakePlan(spec).value();
     if (streaming) StoreBeyondCaches(plan);
@@ -176,15 +174,14 @@ TEST(FusedLarge, StreamingEqualsReference) {
   constexpr int64_t kTokens = 4000, kHeads = 8, kDim = 128;
   for (const DType dtype : {DType::kF16, DType::kBF16}) {
     for (const int64_t gap : {0, 5}) {
-      Spec spec;
-      spec.size_splits = {kHeads * kDim, kDim, kDim};
-      spec.x = Dense(dtype, {kTokens, (kHeads + 2) * kDim});
-      spec.cos = spec.sin = Dense(dtype, {kTokens, kDim});
-      spec.k_cache = spec.v_cache = Dense(DType::kI8, {kTokens / 100, 100, 1, kDim});
-      spec.cache_layout = CacheLayout::kPaged;
-      spec.indices = Dense(DType::kI32, {kTokens});
-      spec.scale_k = spec.scale_v = Dense(DType::kF32, {1, kDim});
-      spec.q = Dense(dtype, {kTokens, kHeads, kDim});
+      Spec spec = DenseSpec({.batch = kTokens,
+                             .num_q_heads = kHeads,
+                             .num_kv_heads = 1,
+                             .head_dim = kDim,
+                             .x_dtype = dtype,
+                             .out_dtype = dtype,
+                             .cache_layout = CacheLayout::kPaged,
+                             .cache_shape = {kTokens / 100, 100}});
       spec.q.stride[0] += gap;
       const Plan plan = MakePlan(spec).value();
       ASSERT_TRUE(plan.data().row.beyond_caches);

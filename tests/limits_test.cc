@@ -12,25 +12,16 @@ namespace {
 constexpr auto kContiguous = CacheLayout::kContiguous;
 constexpr auto kPaged = CacheLayout::kPaged;
 
-// SimpleSpec with other numbers of sequences, tokens and heads, and its cache with other rows.
+// SimpleShape with other numbers of sequences, tokens and heads, and its cache with other rows.
 Spec Sized(CacheLayout layout, int64_t batch, int64_t seq, int64_t q_heads, int64_t kv_heads,
            int64_t cache_rows) {
-  constexpr int64_t kDim = 16;
-  Spec spec = SimpleSpec(layout);
-  const int64_t hidden = (q_heads + 2 * kv_heads) * kDim;
-  spec.size_splits = {q_heads * kDim, kv_heads * kDim, kv_heads * kDim};
-  spec.x = Dense(DType::kI32, {batch, seq, hidden});
-  spec.cos = spec.sin = Dense(DType::kF16, {batch, seq, 1, kDim});
-  spec.k_cache = spec.v_cache = Dense(DType::kI8, {cache_rows, 8, kv_heads, kDim});
-  spec.indices = Dense(DType::kI32, {layout == kPaged ? batch * seq : batch});
-  spec.scale_k = spec.scale_v = spec.offset_k = spec.offset_v =
-      Dense(DType::kF32, {kv_heads, kDim});
-  spec.weight_scale = Dense(DType::kF32, {hidden});
-  spec.activation_scale = Dense(DType::kF32, {batch * seq});
-  spec.bias = Dense(DType::kF16, {hidden});
-  spec.q = Dense(DType::kF16, {batch, seq, q_heads, kDim});
-  spec.k = spec.v = Dense(DType::kF16, {batch, seq, kv_heads, kDim});
-  return spec;
+  Shape shape = SimpleShape(layout);
+  shape.batch = batch;
+  shape.seq_len = seq;
+  shape.num_q_heads = q_heads;
+  shape.num_kv_heads = kv_heads;
+  shape.cache_shape = {cache_rows, 8};
+  return DenseSpec(shape);
 }
 
 // Gives every stride that leads to no element the largest value there is. Their number.
@@ -130,18 +121,14 @@ TEST(Limits, NoCacheBlocks) {
 TEST(Limits, RowsLongerThanMemory) {
   constexpr int64_t kHuge = int64_t{1} << 60;
   for (const int64_t tokens : {0, 1}) {
-    Spec spec;
-    spec.cache_layout = kPaged;
-    spec.size_splits = {0, kHuge, kHuge};
-    spec.x = Dense(DType::kF16, {tokens, 2 * kHuge});
-    spec.cos = spec.sin = Dense(DType::kF16, {tokens, kHuge});
-    spec.scale_k = spec.scale_v = Dense(DType::kF32, {1, kHuge});
+    Spec spec = DenseSpec({.batch = tokens,
+                           .num_kv_heads = 1,
+                           .head_dim = kHuge,
+                           .cache_layout = kPaged,
+                           .cache_shape = {0, 1}});
     for (TensorSpec* tensor : {&spec.x, &spec.cos, &spec.sin, &spec.scale_k, &spec.scale_v}) {
       tensor->stride = {};
     }
-    spec.k_cache = spec.v_cache = Dense(DType::kI8, {0, 1, 1, kHuge});
-    spec.indices = Dense(DType::kI32, {tokens});
-    spec.q = Dense(DType::kF16, {tokens, 0, kHuge});
     const Result<Plan> plan = MakePlan(spec);
     ASSERT_TRUE(plan.ok()) << plan.status().message();
     EXPECT_EQ(plan->num_tokens(), tokens);

@@ -30,17 +30,14 @@ struct Call {
   std::vector<int8_t> v_cache = k_cache;
 
   Call(CacheLayout layout, std::vector<int32_t> where) : indices(std::move(where)) {
-    const DType half = DType::kBF16;
-    spec.cache_layout = layout;
-    spec.kv_output = true;
-    spec.size_splits = {kQ * kDim, kKV * kDim, kKV * kDim};
-    spec.x = Dense(half, {kBatch, kSeq, kHidden});
-    spec.cos = spec.sin = Dense(half, {kBatch, kSeq, 1, kDim});
-    spec.k_cache = spec.v_cache = Dense(DType::kI8, {kBatch, kLength, kKV, kDim});
-    spec.indices = Dense(DType::kI32, {static_cast<int64_t>(indices.size())});
-    spec.scale_k = spec.scale_v = Dense(DType::kF32, {kKV, kDim});
-    spec.q = Dense(half, {kBatch, kSeq, kQ, kDim});
-    spec.k = spec.v = Dense(half, {kBatch, kSeq, kKV, kDim});
+    spec = DenseSpec({.batch = kBatch,
+                      .seq_len = kSeq,
+                      .num_q_heads = kQ,
+                      .num_kv_heads = kKV,
+                      .head_dim = kDim,
+                      .cache_layout = layout,
+                      .cache_shape = {kBatch, kLength},
+                      .kv_output = true});
     for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<uint16_t>(0x3F00 + i * 37 % 200);
     for (size_t i = 0; i < cos.size(); ++i) cos[i] = static_cast<uint16_t>(0x3E00 + i * 11 % 300);
     for (size_t i = 0; i < sin.size(); ++i) sin[i] = static_cast<uint16_t>(0xBE00 + i * 7 % 300);

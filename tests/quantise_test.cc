@@ -81,18 +81,15 @@ void ExpectExact(const Halves& halves, Target target) {
   const bool quantised = halves.x_dtype == DType::kI32;
   const DType out = quantised ? DType::kBF16 : halves.x_dtype;
   const auto& format = out == DType::kF16 ? reference::kBinary16 : reference::kBfloat16;
-  Spec spec;
+  Spec spec = DenseSpec({.batch = halves.tokens,
+                         .num_kv_heads = kHeads,
+                         .head_dim = kDim,
+                         .x_dtype = halves.x_dtype,
+                         .out_dtype = out,
+                         .cache_layout = CacheLayout::kPaged,
+                         .cache_shape = {halves.tokens, 1},
+                         .offsets = !halves.offset.empty()});
   spec.target = target;
-  spec.cache_layout = CacheLayout::kPaged;
-  spec.size_splits = {0, kChannels, kChannels};
-  spec.x = Dense(halves.x_dtype, {halves.tokens, 2 * kChannels});
-  spec.weight_scale = Dense(DType::kF32, {2 * kChannels});
-  spec.cos = spec.sin = Dense(out, {halves.tokens, kDim});
-  spec.k_cache = spec.v_cache = Dense(DType::kI8, {halves.tokens, 1, kHeads, kDim});
-  spec.indices = Dense(DType::kI32, {halves.tokens});
-  spec.scale_k = spec.scale_v = Dense(DType::kF32, {kHeads, kDim});
-  if (!halves.offset.empty()) spec.offset_k = spec.offset_v = spec.scale_k;
-  spec.q = Dense(out, {halves.tokens, 0, kDim});
 
   std::vector<float> weights(halves.unit);
   weights.insert(weights.end(), halves.unit.begin(), halves.unit.end());

@@ -90,19 +90,17 @@ class RotationTest : public ::testing::TestWithParam<Target> {};
 int64_t CompareAll(Target target, DType dtype, int64_t tokens, uint64_t problems) {
   const auto& format = dtype == DType::kBF16 ? reference::kBfloat16 : reference::kBinary16;
   int64_t inexact = 0;
-  Spec spec;
-  spec.target = target;
-  spec.size_splits = {kQHeads * kDim, kKvHeads * kDim, kKvHeads * kDim};
-  spec.x = Dense(dtype, {tokens, kHeads * kDim});
-  spec.cos = spec.sin = Dense(dtype, {tokens, kDim});
-  spec.k_cache = spec.v_cache = Dense(DType::kI8, {1, tokens, kKvHeads, kDim});
-  spec.cache_layout = CacheLayout::kPaged;
-  spec.indices = Dense(DType::kI32, {tokens});
-  spec.scale_k = spec.scale_v = Dense(DType::kF32, {kKvHeads, kDim});
-  spec.q = Dense(dtype, {tokens, kQHeads, kDim});
   for (uint64_t seed = 0; seed < problems; ++seed) {
-    spec.kv_output = seed % 2 != 0;
-    spec.k = spec.v = spec.kv_output ? Dense(dtype, {tokens, kKvHeads, kDim}) : TensorSpec();
+    Spec spec = DenseSpec({.batch = tokens,
+                           .num_q_heads = kQHeads,
+                           .num_kv_heads = kKvHeads,
+                           .head_dim = kDim,
+                           .x_dtype = dtype,
+                           .out_dtype = dtype,
+                           .cache_layout = CacheLayout::kPaged,
+                           .cache_shape = {1, tokens},
+                           .kv_output = seed % 2 != 0});
+    spec.target = target;
     const Plan plan = MakePlan(spec).value();
     const_cast<PlanData&>(plan.data()).row.beyond_caches = seed / 2 % 2 != 0;
     Problem problem(spec, Flavour::kPlain, seed);

@@ -17,19 +17,13 @@ constexpr int64_t kHeadDim = 128;
 // v = values (as x, or as weight_scale of i32 ones) rounded to `format`, by one target.
 std::vector<uint16_t> RoundAll(Target target, DType x_dtype, DType out_dtype, const void* x,
                                const float* values, int64_t count) {
-  const int64_t heads = count / kHeadDim;
-  Spec spec;
+  Spec spec = DenseSpec({.num_kv_heads = count / kHeadDim,
+                         .head_dim = kHeadDim,
+                         .x_dtype = x_dtype,
+                         .out_dtype = out_dtype,
+                         .cache_shape = {1, 1},
+                         .kv_output = true});
   spec.target = target;
-  spec.kv_output = true;
-  spec.size_splits = {0, count, count};
-  spec.x = Dense(x_dtype, {1, 2 * count});
-  spec.weight_scale = Dense(DType::kF32, {2 * count});
-  spec.cos = spec.sin = Dense(out_dtype, {1, kHeadDim});
-  spec.k_cache = spec.v_cache = Dense(DType::kI8, {1, 1, heads, kHeadDim});
-  spec.indices = Dense(DType::kI32, {1});
-  spec.scale_k = spec.scale_v = Dense(DType::kF32, {heads, kHeadDim});
-  spec.q = Dense(out_dtype, {1, 0, kHeadDim});
-  spec.k = spec.v = Dense(out_dtype, {1, heads, kHeadDim});
 
   std::vector<uint16_t> angles(kHeadDim), k(count), v(count);
   std::vector<int8_t> k_cache(count), v_cache(count);

@@ -219,14 +219,11 @@ TEST(FloatingPointEnvironment, NeitherMattersNorChanges) {
 
 TEST(Memory, RunAllocatesNothing) {
   for (const int64_t tokens : {1, 64, 5000, 20000}) {
-    Spec spec = SimpleSpec(CacheLayout::kPaged);
-    spec.x = Dense(DType::kI32, {tokens, 1, 64});
-    spec.cos = spec.sin = Dense(DType::kF16, {tokens, 1, 1, 16});
-    spec.k_cache = spec.v_cache = Dense(DType::kI8, {tokens, 1, 1, 16});
-    spec.indices = Dense(DType::kI32, {tokens});
-    spec.activation_scale = Dense(DType::kF32, {tokens});
-    spec.q = Dense(DType::kF16, {tokens, 1, 2, 16});
-    spec.k = spec.v = Dense(DType::kF16, {tokens, 1, 1, 16});
+    Shape shape = SimpleShape(CacheLayout::kPaged);
+    shape.batch = tokens;
+    shape.seq_len = 1;
+    shape.cache_shape = {tokens, 1};
+    const Spec spec = DenseSpec(shape);
     Problem problem(spec, Flavour::kPlain, 1);
     const Plan plan = MakePlan(spec).value();
     const Args args = problem.actual();

@@ -164,24 +164,19 @@ const Rule kRules[] = {
     // Device limits.
     {"StrictHeadDim", kPaged,
      [](Spec& s) {
+       Shape shape = SimpleShape(kPaged);
+       shape.num_q_heads = 6;
+       shape.head_dim = 8;
+       s = DenseSpec(shape);
        StrictDefaults(s);
-       s.size_splits = {48, 8, 8};
-       s.x = Dense(DType::kI32, {2, 3, 64});
-       s.cos = s.sin = Dense(DType::kF16, {2, 3, 1, 8});
-       s.k_cache = s.v_cache = Dense(DType::kI8, {4, 4, 1, 8});
-       s.scale_k = s.scale_v = s.offset_k = s.offset_v = Dense(DType::kF32, {1, 8});
-       s.q = Dense(DType::kF16, {2, 3, 6, 8});
-       s.k = s.v = Dense(DType::kF16, {2, 3, 1, 8});
      },
      StatusCode::kDeviceLimit, "k_cache: has head_dim 8; the device takes multiples of 16"},
     {"StrictHidden", kPaged,
      [](Spec& s) {
+       Shape shape = SimpleShape(kPaged);
+       shape.num_q_heads = 1;
+       s = DenseSpec(shape);
        StrictDefaults(s);
-       s.size_splits = {16, 16, 16};
-       s.x = Dense(DType::kI32, {2, 3, 48});
-       s.weight_scale = Dense(DType::kF32, {48});
-       s.bias = Dense(DType::kF16, {48});
-       s.q = Dense(DType::kF16, {2, 3, 1, 16});
      },
      StatusCode::kDeviceLimit,
      "x: has a last dimension of 48; the device takes multiples of 64 up to 4096"},
@@ -233,15 +228,10 @@ TEST(SpecRules, IgnoredTensorsAreNotChecked) {
 
 TEST(SpecRules, NoTokens) {
   for (const int64_t batch : {0, 2}) {
-    Spec spec = SimpleSpec(kPaged);
-    const int64_t seq = batch == 0 ? 3 : 0;
-    spec.x = Dense(DType::kI32, {batch, seq, 64});
-    spec.cos = spec.sin = Dense(DType::kF16, {batch, seq, 1, 16});
-    spec.q = Dense(DType::kF16, {batch, seq, 2, 16});
-    spec.k = spec.v = Dense(DType::kF16, {batch, seq, 1, 16});
-    spec.indices = Dense(DType::kI32, {0});
-    spec.activation_scale = Dense(DType::kF32, {0});
-    const Result<Plan> plan = MakePlan(spec);
+    Shape shape = SimpleShape(kPaged);
+    shape.batch = batch;
+    shape.seq_len = batch == 0 ? 3 : 0;
+    const Result<Plan> plan = MakePlan(DenseSpec(shape));
     ASSERT_TRUE(plan.ok()) << plan.status().message();
     EXPECT_EQ(plan->num_tokens(), 0);
   }

@@ -197,32 +197,24 @@ class Generator {
 
 Spec MakeSpec(const GenerateOptions& options) {
   const Model& model = options.model;
-  const int64_t batch = options.batch;
-  const int64_t seq = options.seq;
-  const bool paged = options.cache == CacheLayout::kPaged;
-
-  Spec spec;
-  spec.x = Dense(options.x, {batch, seq, model.hidden()});
-  spec.cos = spec.sin = Dense(options.dtype, {batch, seq, 1, model.head_dim});
   // Some blocks belong to nobody; a contiguous cache has room to grow.
-  const int64_t blocks = batch * BlocksPerSequence(options);
-  const int64_t rows = paged ? blocks + blocks / 8 + 1 : batch;
-  const int64_t length = paged ? options.block_size : CeilDiv(options.past + seq + 1, 128) * 128;
-  spec.k_cache = spec.v_cache = Dense(DType::kI8, {rows, length, model.kv_heads, model.head_dim});
-  spec.indices = Dense(DType::kI32, {paged ? batch * seq : batch});
-  spec.scale_k = spec.scale_v = Dense(DType::kF32, {model.kv_heads, model.head_dim});
-  if (options.offsets) spec.offset_k = spec.offset_v = spec.scale_k;
-  if (options.x == DType::kI32) {
-    spec.weight_scale = Dense(DType::kF32, {model.hidden()});
-    spec.activation_scale = Dense(DType::kF32, {batch * seq});
-  }
-  if (options.bias != DType::kNone) spec.bias = Dense(options.bias, {model.hidden()});
-  spec.size_splits = {model.q_heads * model.head_dim, model.kv_heads * model.head_dim,
-                      model.kv_heads * model.head_dim};
-  spec.cache_layout = options.cache;
-  spec.kv_output = options.kv_output;
-  SetOutputs(&spec);
-  return spec;
+  const int64_t blocks = options.batch * BlocksPerSequence(options);
+  const int64_t length = CeilDiv(options.past + options.seq + 1, 128) * 128;
+  const bool paged = options.cache == CacheLayout::kPaged;
+  return DenseSpec({.batch = options.batch,
+                    .seq_len = options.seq,
+                    .num_q_heads = model.q_heads,
+                    .num_kv_heads = model.kv_heads,
+                    .head_dim = model.head_dim,
+                    .x_dtype = options.x,
+                    .out_dtype = options.dtype,
+                    .cache_layout = options.cache,
+                    .cache_shape = {paged ? blocks + blocks / 8 + 1 : options.batch,
+                                    paged ? options.block_size : length},
+                    .kv_output = options.kv_output,
+                    .offsets = options.offsets,
+                    .activation_scale = options.x == DType::kI32,
+                    .bias_dtype = options.bias});
 }
 
 Case Generate(const GenerateOptions& options) { return Generator(options).Make(); }

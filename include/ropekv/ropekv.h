@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // ropekv: dequantise, split, rotate, quantise and scatter a packed QKV projection in one pass.
 //
-//   Spec -> MakePlan -> Plan ; Plan + Args -> Run
+//   Shape -> DenseSpec -> Spec -> MakePlan -> Plan ; Plan + Args -> Run
 //
 // For each token, with h = head_dim / 2 (docs/numerics.md has the rounding rules):
 //   x' = float(x + int_bias) * weight_scale * activation_scale + bias     x i32; otherwise x' = x
@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -74,6 +75,27 @@ struct Spec {
                                       // 64, D not a multiple of 16, one offset without the other
   Target target = Target::kBest;      // kBest: the environment's ROPEKV_TARGET, or the fastest
 };
+
+// The sizes of an ordinary call: every tensor is row-major.
+struct Shape {
+  int64_t batch = 1;
+  std::optional<int64_t> seq_len = std::nullopt;  // nullopt: 2-D tensors, one token a sequence
+  int64_t num_q_heads = 0;
+  int64_t num_kv_heads = 0;
+  int64_t head_dim = 0;
+  DType x_dtype = DType::kBF16;
+  DType out_dtype = DType::kBF16;  // of cos, sin, q, k and v
+  CacheLayout cache_layout = CacheLayout::kContiguous;
+  std::array<int64_t, 2> cache_shape{};  // {batch, max_len} or {num_blocks, block_size}
+  bool kv_output = false;
+  bool offsets = false;             // offset_k and offset_v
+  bool activation_scale = false;    // weight_scale is there whenever x is i32
+  DType bias_dtype = DType::kNone;  // kNone: no bias
+};
+
+// Each tensor as its comment in Spec says, scales and offsets as [Nkv,D]. MakePlan refuses the Spec
+// of sizes that do not fit each other, or whose products overflow.
+Spec DenseSpec(const Shape& shape) noexcept;
 
 // Data for one call: the address of each tensor's element [0, 0, ...], aligned to its element.
 // Tensors absent from the Spec, and tensors without elements, may be null.

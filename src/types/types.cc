@@ -45,6 +45,41 @@ TensorSpec Dense(DType dtype, std::initializer_list<int64_t> shape) noexcept {
   return tensor;
 }
 
+Spec DenseSpec(const Shape& shape) noexcept {
+  // Unsigned, as in Dense. A product that overflows contradicts its factors, which are extents too.
+  const auto times = [](uint64_t a, uint64_t b) { return static_cast<int64_t>(a * b); };
+  const auto per_token = [&](DType dtype, auto... extents) {
+    return shape.seq_len ? Dense(dtype, {shape.batch, *shape.seq_len, extents...})
+                         : Dense(dtype, {shape.batch, extents...});
+  };
+  const int64_t kv_heads = shape.num_kv_heads;
+  const int64_t head_dim = shape.head_dim;
+  const int64_t q_size = times(shape.num_q_heads, head_dim);
+  const int64_t kv_size = times(kv_heads, head_dim);
+  const int64_t hidden = times(shape.num_q_heads + 2 * static_cast<uint64_t>(kv_heads), head_dim);
+  const int64_t num_tokens = times(shape.batch, shape.seq_len.value_or(1));
+  const bool paged = shape.cache_layout == CacheLayout::kPaged;
+  const auto [first, second] = shape.cache_shape;
+
+  Spec spec;
+  spec.x = per_token(shape.x_dtype, hidden);
+  spec.cos = spec.sin = shape.seq_len ? per_token(shape.out_dtype, int64_t{1}, head_dim)
+                                      : per_token(shape.out_dtype, head_dim);
+  spec.k_cache = spec.v_cache = Dense(DType::kI8, {first, second, kv_heads, head_dim});
+  spec.indices = Dense(DType::kI32, {paged ? num_tokens : shape.batch});
+  spec.scale_k = spec.scale_v = Dense(DType::kF32, {kv_heads, head_dim});
+  if (shape.offsets) spec.offset_k = spec.offset_v = spec.scale_k;
+  if (shape.x_dtype == DType::kI32) spec.weight_scale = Dense(DType::kF32, {hidden});
+  if (shape.activation_scale) spec.activation_scale = Dense(DType::kF32, {num_tokens});
+  if (shape.bias_dtype != DType::kNone) spec.bias = Dense(shape.bias_dtype, {hidden});
+  spec.q = per_token(shape.out_dtype, shape.num_q_heads, head_dim);
+  if (shape.kv_output) spec.k = spec.v = per_token(shape.out_dtype, kv_heads, head_dim);
+  spec.size_splits = {q_size, kv_size, kv_size};
+  spec.cache_layout = shape.cache_layout;
+  spec.kv_output = shape.kv_output;
+  return spec;
+}
+
 const char* Name(StatusCode code) noexcept {
   switch (code) {
     case StatusCode::kOk: return "ok";

@@ -35,21 +35,13 @@ void Check(bool ok, const char* what) {
 }
 
 Spec OneToken() {
-  constexpr int64_t kHeadDim = 128, kQHeads = 8, kSlots = 256;
-  constexpr int64_t kHidden = (kQHeads + 2) * kHeadDim;
-  Spec spec;
-  spec.x = Dense(DType::kI32, {1, kHidden});
-  spec.cos = spec.sin = Dense(DType::kBF16, {1, kHeadDim});
-  spec.k_cache = spec.v_cache = Dense(DType::kI8, {kSlots / 16, 16, 1, kHeadDim});
-  spec.indices = Dense(DType::kI32, {1});
-  spec.scale_k = spec.scale_v = Dense(DType::kF32, {1, kHeadDim});
-  spec.weight_scale = Dense(DType::kF32, {kHidden});
-  spec.activation_scale = Dense(DType::kF32, {1});
-  spec.q = Dense(DType::kBF16, {1, kQHeads, kHeadDim});
-  spec.size_splits = {kQHeads * kHeadDim, kHeadDim, kHeadDim};
-  spec.cache_layout = CacheLayout::kPaged;
-  spec.numerics = Numerics::kAscend;
-  return spec;
+  return AscendSpec({.num_q_heads = 8,
+                     .num_kv_heads = 1,
+                     .head_dim = 128,
+                     .x_dtype = DType::kI32,
+                     .cache_layout = CacheLayout::kPaged,
+                     .cache_shape = {16, 16},
+                     .activation_scale = true});
 }
 
 int Main(double max_once, double max_repeatable) {

@@ -13,6 +13,13 @@
 
 namespace ropekv::testing {
 
+// DenseSpec with the numerics of the interface, unless ROPEKV_NUMERICS says otherwise.
+inline Spec AscendSpec(const Shape& shape) {
+  Spec spec = DenseSpec(shape);
+  spec.numerics = Numerics::kAscend;
+  return spec;
+}
+
 struct DestroyTensor {
   void operator()(const aclTensor* tensor) const { aclDestroyTensor(tensor); }
 };

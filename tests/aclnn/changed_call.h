@@ -10,23 +10,23 @@
 
 namespace ropekv::testing {
 
-// B = 2, S = 3, Nq = 4, Nkv = 2, D = 16.
-inline Spec SmallSpec() {
-  Spec spec;
-  spec.x = Dense(DType::kI32, {2, 3, 128});
-  spec.cos = spec.sin = Dense(DType::kF16, {2, 3, 1, 16});
-  spec.k_cache = spec.v_cache = Dense(DType::kI8, {2, 8, 2, 16});
-  spec.indices = Dense(DType::kI32, {2});
-  spec.scale_k = spec.scale_v = spec.offset_k = spec.offset_v = Dense(DType::kF32, {2, 16});
-  spec.weight_scale = spec.bias = Dense(DType::kF32, {128});
-  spec.activation_scale = Dense(DType::kF32, {6});
-  spec.q = Dense(DType::kF16, {2, 3, 4, 16});
-  spec.k = spec.v = Dense(DType::kF16, {2, 3, 2, 16});
-  spec.size_splits = {64, 32, 32};
-  spec.kv_output = true;
-  spec.numerics = Numerics::kAscend;
-  return spec;
+// A small legal call with every tensor present.
+inline Shape SmallShape() {
+  return {.batch = 2,
+          .seq_len = 3,
+          .num_q_heads = 4,
+          .num_kv_heads = 2,
+          .head_dim = 16,
+          .x_dtype = DType::kI32,
+          .out_dtype = DType::kF16,
+          .cache_shape = {2, 8},
+          .kv_output = true,
+          .offsets = true,
+          .activation_scale = true,
+          .bias_dtype = DType::kF32};
 }
+
+inline Spec SmallSpec() { return AscendSpec(SmallShape()); }
 
 struct Fixture {
   Fixture() : Fixture(SmallSpec()) {}

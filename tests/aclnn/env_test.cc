@@ -8,19 +8,13 @@ namespace {
 
 using enum TensorId;
 
-// heads of q, kv heads, head_dim
 Spec WithSizes(int64_t q_heads, int64_t kv_heads, int64_t head_dim) {
-  Spec spec;
-  const int64_t hidden = (q_heads + 2 * kv_heads) * head_dim;
-  spec.x = Dense(DType::kBF16, {2, hidden});
-  spec.cos = spec.sin = Dense(DType::kBF16, {2, head_dim});
-  spec.k_cache = spec.v_cache = Dense(DType::kI8, {2, 4, kv_heads, head_dim});
-  spec.indices = Dense(DType::kI32, {2});
-  spec.scale_k = spec.scale_v = Dense(DType::kF32, {kv_heads, head_dim});
-  spec.offset_k = spec.offset_v = spec.scale_k;
-  spec.q = Dense(DType::kBF16, {2, q_heads, head_dim});
-  spec.size_splits = {q_heads * head_dim, kv_heads * head_dim, kv_heads * head_dim};
-  return spec;
+  return DenseSpec({.batch = 2,
+                    .num_q_heads = q_heads,
+                    .num_kv_heads = kv_heads,
+                    .head_dim = head_dim,
+                    .cache_shape = {2, 4},
+                    .offsets = true});
 }
 
 aclnnStatus Prepare(const Spec& spec, TensorId removed = kNoTensor) {

@@ -166,15 +166,11 @@ class Refresh : public AclTest, public ::testing::WithParamInterface<Spelling> {
 
   // A spec with every optional tensor and k, v outputs.
   static Spec FullSpec() {
-    Spec spec = PagedSpec();
-    spec.x.dtype = DType::kI32;
-    spec.weight_scale = Dense(DType::kF32, {256});
-    spec.activation_scale = Dense(DType::kF32, {4});
-    spec.bias = Dense(DType::kF32, {256});
-    spec.offset_k = spec.offset_v = spec.scale_k;
-    spec.k = spec.v = Dense(DType::kBF16, {4, 2, 32});
-    spec.kv_output = true;
-    return spec;
+    Shape shape = PagedShape();
+    shape.x_dtype = DType::kI32;
+    shape.kv_output = shape.offsets = shape.activation_scale = true;
+    shape.bias_dtype = DType::kF32;
+    return AscendSpec(shape);
   }
 };
 

@@ -66,19 +66,16 @@ inline void ExpectFailure(int found, int code, const std::string& text = "") {
 }
 
 // A small legal call, B tokens of bf16 in pages; slots 0 to B-1.
-inline Spec PagedSpec(int64_t tokens = 4) {
-  Spec spec;
-  spec.x = Dense(DType::kBF16, {tokens, 256});
-  spec.cos = spec.sin = Dense(DType::kBF16, {tokens, 32});
-  spec.k_cache = spec.v_cache = Dense(DType::kI8, {4, 16, 2, 32});
-  spec.indices = Dense(DType::kI32, {tokens});
-  spec.scale_k = spec.scale_v = Dense(DType::kF32, {2, 32});
-  spec.q = Dense(DType::kBF16, {tokens, 4, 32});
-  spec.size_splits = {128, 64, 64};
-  spec.cache_layout = CacheLayout::kPaged;
-  spec.numerics = Numerics::kAscend;
-  return spec;
+inline Shape PagedShape(int64_t tokens = 4) {
+  return {.batch = tokens,
+          .num_q_heads = 4,
+          .num_kv_heads = 2,
+          .head_dim = 32,
+          .cache_layout = CacheLayout::kPaged,
+          .cache_shape = {4, 16}};
 }
+
+inline Spec PagedSpec(int64_t tokens = 4) { return AscendSpec(PagedShape(tokens)); }
 
 // A call with its data and the expected result.
 struct Case {

@@ -43,10 +43,9 @@ TEST(PhaseOne, AcceptsWhatTheDeviceAccepts) {
 }
 
 TEST(PhaseOne, CacheModeIgnoresCase) {
-  Spec spec = SmallSpec();
-  spec.cache_layout = CacheLayout::kPaged;
-  spec.indices = Dense(DType::kI32, {6});
-  Fixture fixture(spec);
+  Shape shape = SmallShape();
+  shape.cache_layout = CacheLayout::kPaged;
+  Fixture fixture(AscendSpec(shape));
   for (const char* mode : {"page", "PAGE", "Page"}) {
     fixture.call.cache_mode = mode;
     EXPECT_EQ(fixture.call.Prepare(), 0) << mode << TakeMessage();
@@ -63,14 +62,10 @@ TEST(PhaseOne, NoDequantisationForHalfX) {
 }
 
 TEST(PhaseOne, NoTokens) {
-  Spec spec = SmallSpec();
-  spec.x = Dense(DType::kI32, {0, 128});
-  spec.cos = spec.sin = Dense(DType::kF16, {0, 16});
-  spec.indices = Dense(DType::kI32, {0});
-  spec.activation_scale = Dense(DType::kF32, {0});
-  spec.q = Dense(DType::kF16, {0, 4, 16});
-  spec.k = spec.v = Dense(DType::kF16, {0, 2, 16});
-  Fixture fixture(spec);
+  Shape shape = SmallShape();
+  shape.batch = 0;
+  shape.seq_len = std::nullopt;
+  Fixture fixture(AscendSpec(shape));
   ASSERT_EQ(aclrtSetDevice(0), ACL_SUCCESS);
   EXPECT_EQ(fixture.call.Run(nullptr), 0) << TakeMessage();
   EXPECT_EQ(fixture.problem.CompareUntouched(), "");

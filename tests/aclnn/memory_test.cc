@@ -164,15 +164,14 @@ TEST_F(MemoryTest, TensorLargerThanItsBuffer) {
     for (size_t i = 0; i < bytes; i += sizeof value) std::memcpy(memory + i, &value, sizeof value);
     return memory;
   };
-  Spec spec;
-  spec.x = Dense(DType::kI32, {1, 1, kHidden});
-  spec.cos = spec.sin = Dense(DType::kF16, {1, 1, 1, kHeadDim});
-  spec.k_cache = spec.v_cache = Dense(DType::kI8, {1, 2, 1, kHeadDim});
-  spec.indices = Dense(DType::kI32, {1});
+  Spec spec = DenseSpec({.seq_len = 1,
+                         .num_q_heads = 2,
+                         .num_kv_heads = 1,
+                         .head_dim = kHeadDim,
+                         .x_dtype = DType::kI32,
+                         .out_dtype = DType::kF16,
+                         .cache_shape = {1, 2}});
   spec.scale_k = spec.scale_v = Dense(DType::kF32, {kHeadDim});
-  spec.weight_scale = Dense(DType::kF32, {kHidden});
-  spec.q = Dense(DType::kF16, {1, 1, 2, kHeadDim});
-  spec.size_splits = {64, 32, 32};
   Args args;
   args.x = device(kHidden * sizeof(int16_t), int16_t{2});
   args.cos = device(kHeadDim * 2, int16_t{2});

@@ -202,15 +202,10 @@ TEST_F(StreamTest, DeviceSynchroniseCoversAllStreams) {
 
 // One token, again and again, and no cache row for it: work without memory.
 Spec ManyTokens(int64_t tokens) {
-  Spec spec = PagedSpec();
-  const auto repeat = [tokens](TensorSpec& tensor) {
-    tensor.shape[0] = tokens;
-    tensor.stride[0] = 0;
-  };
-  spec.x = Dense(DType::kBF16, {1, 128});
-  spec.q = Dense(DType::kBF16, {tokens, 0, 32});
-  spec.size_splits = {0, 64, 64};
-  for (TensorSpec* tensor : {&spec.x, &spec.cos, &spec.sin, &spec.indices}) repeat(*tensor);
+  Shape shape = PagedShape(tokens);
+  shape.num_q_heads = 0;
+  Spec spec = AscendSpec(shape);
+  for (TensorSpec* tensor : {&spec.x, &spec.cos, &spec.sin, &spec.indices}) tensor->stride[0] = 0;
   return spec;
 }
 

@@ -50,21 +50,20 @@ struct Token {
       return bits;
     };
 
-    Spec spec;
+    Spec spec = DenseSpec({.num_q_heads = 1,
+                           .num_kv_heads = 1,
+                           .head_dim = head_dim,
+                           .x_dtype = x_dtype,
+                           .out_dtype = out_dtype,
+                           .cache_shape = {1, 1},
+                           .kv_output = true,
+                           .offsets = offset != nullptr,
+                           .activation_scale = activation_scale != nullptr,
+                           .bias_dtype = int_bias     ? DType::kI32
+                                         : float_bias ? DType::kF32
+                                                      : DType::kNone});
     spec.target = target;
     spec.numerics = numerics;
-    spec.kv_output = true;
-    spec.size_splits = {head_dim, head_dim, head_dim};
-    spec.x = Dense(x_dtype, {1, hidden});
-    spec.cos = spec.sin = Dense(out_dtype, {1, head_dim});
-    spec.k_cache = spec.v_cache = Dense(DType::kI8, {1, 1, 1, head_dim});
-    spec.indices = Dense(DType::kI32, {1});
-    spec.scale_k = spec.scale_v = spec.offset_k = spec.offset_v = Dense(DType::kF32, {1, head_dim});
-    if (offset == nullptr) spec.offset_k = spec.offset_v = TensorSpec{};
-    spec.weight_scale = Dense(DType::kF32, {hidden});
-    if (activation_scale) spec.activation_scale = Dense(DType::kF32, {1});
-    if (int_bias || float_bias) spec.bias = Dense(int_bias ? DType::kI32 : DType::kF32, {hidden});
-    spec.q = spec.k = spec.v = Dense(out_dtype, {1, 1, head_dim});
 
     const auto values = two_halves(hidden, lo, hi);
     const auto x16 = encode(values);

@@ -173,52 +173,36 @@ Spec SampleSpec(Rng& rng, const Variant& variant, const SampleOptions& options) 
   const int64_t seq = has_seq ? rng.Int(1, 7) : 1;
   const int64_t batch =
       rng.Chance(0.03) ? 0 : rng.Int(1, std::max<int64_t>(1, options.max_tokens / seq));
-  const int64_t hidden = (q_heads + 2 * kv_heads) * head_dim;
   const int64_t tokens = batch * seq;
-
-  Spec spec;
-  spec.numerics = variant.numerics;
-  spec.kv_output = rng.Chance(0.5);
-  spec.size_splits = {q_heads * head_dim, kv_heads * head_dim, kv_heads * head_dim};
-  spec.cache_layout = rng.Chance(0.5) ? CacheLayout::kPaged : CacheLayout::kContiguous;
-
-  const DType half = variant.output;
-  const auto per_head = [&](int64_t heads) {
-    return has_seq ? Dense(half, {batch, seq, heads, head_dim})
-                   : Dense(half, {batch, heads, head_dim});
-  };
-  spec.x = has_seq ? Dense(variant.source, {batch, seq, hidden})
-                   : Dense(variant.source, {batch, hidden});
-  spec.cos = spec.sin = has_seq ? per_head(1) : Dense(half, {batch, head_dim});
-  spec.q = per_head(q_heads);
-  if (spec.kv_output) spec.k = spec.v = per_head(kv_heads);
-
-  if (spec.cache_layout == CacheLayout::kPaged) {
+  Shape shape{.batch = batch,
+              .num_q_heads = q_heads,
+              .num_kv_heads = kv_heads,
+              .head_dim = head_dim,
+              .x_dtype = variant.source,
+              .out_dtype = variant.output,
+              .kv_output = rng.Chance(0.5)};
+  if (has_seq) shape.seq_len = seq;
+  if (rng.Chance(0.5)) {
     const int64_t block_size = rng.Pick<int64_t>({1, 3, 16});
     const int64_t blocks = (tokens + block_size - 1) / block_size + rng.Int(0, 3);
-    spec.k_cache = spec.v_cache = Dense(DType::kI8, {blocks, block_size, kv_heads, head_dim});
-    spec.indices = Dense(DType::kI32, {tokens});
+    shape.cache_layout = CacheLayout::kPaged;
+    shape.cache_shape = {blocks, block_size};
   } else {
     const int64_t length = seq + rng.Int(0, 9);
-    spec.k_cache = spec.v_cache =
-        Dense(DType::kI8, {batch + rng.Int(0, 1), length, kv_heads, head_dim});
-    spec.indices = Dense(DType::kI32, {batch});
+    shape.cache_shape = {batch + rng.Int(0, 1), length};
+  }
+  if (variant.source == DType::kI32) {
+    shape.activation_scale = rng.Chance(0.6);
+    shape.bias_dtype =
+        rng.Pick({DType::kNone, DType::kF32, DType::kF16, DType::kBF16, DType::kI32});
   }
 
-  const auto parameter = [&] {
-    return rng.Chance(0.3) ? Dense(DType::kF32, {kv_heads * head_dim})
-                           : Dense(DType::kF32, {kv_heads, head_dim});
-  };
-  spec.scale_k = parameter();
-  spec.scale_v = parameter();
-  if (rng.Chance(0.5)) spec.offset_k = parameter();
-  if (rng.Chance(0.5)) spec.offset_v = parameter();
-  if (variant.source == DType::kI32) {
-    spec.weight_scale = Dense(DType::kF32, {hidden});
-    if (rng.Chance(0.6)) spec.activation_scale = Dense(DType::kF32, {tokens});
-    const DType bias =
-        rng.Pick({DType::kNone, DType::kF32, DType::kF16, DType::kBF16, DType::kI32});
-    if (bias != DType::kNone) spec.bias = Dense(bias, {hidden});
+  Spec spec = DenseSpec(shape);
+  spec.numerics = variant.numerics;
+  if (rng.Chance(0.5)) spec.offset_k = spec.scale_k;
+  if (rng.Chance(0.5)) spec.offset_v = spec.scale_v;
+  for (TensorSpec* tensor : {&spec.scale_k, &spec.scale_v, &spec.offset_k, &spec.offset_v}) {
+    if (tensor->present() && rng.Chance(0.3)) *tensor = Dense(DType::kF32, {kv_heads * head_dim});
   }
 
   if (!options.strided) return spec;

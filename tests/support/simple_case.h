@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A small Spec with every tensor present, for tests that spoil one thing at a time.
+// A small call with every tensor present, for tests that change one thing at a time.
 #ifndef ROPEKV_TESTS_SUPPORT_SIMPLE_CASE_H_
 #define ROPEKV_TESTS_SUPPORT_SIMPLE_CASE_H_
 
@@ -7,27 +7,25 @@
 
 namespace ropekv::testing {
 
-// B = 2, S = 3 (T = 6), Nq = 2, Nkv = 1, D = 16, i32 x, f16 outputs, kv_output, both offsets.
-// Paged: 4 blocks of 4 slots; contiguous: 2 rows of 8 positions.
-inline Spec SimpleSpec(CacheLayout layout) {
+// Six tokens of i32 x. Paged: 4 blocks of 4 slots; contiguous: 2 rows of 8 positions.
+inline Shape SimpleShape(CacheLayout layout) {
   const bool paged = layout == CacheLayout::kPaged;
-  Spec spec;
-  spec.cache_layout = layout;
-  spec.kv_output = true;
-  spec.size_splits = {32, 16, 16};
-  spec.x = Dense(DType::kI32, {2, 3, 64});
-  spec.cos = spec.sin = Dense(DType::kF16, {2, 3, 1, 16});
-  spec.k_cache = spec.v_cache =
-      paged ? Dense(DType::kI8, {4, 4, 1, 16}) : Dense(DType::kI8, {2, 8, 1, 16});
-  spec.indices = Dense(DType::kI32, {paged ? 6 : 2});
-  spec.scale_k = spec.scale_v = spec.offset_k = spec.offset_v = Dense(DType::kF32, {1, 16});
-  spec.weight_scale = Dense(DType::kF32, {64});
-  spec.activation_scale = Dense(DType::kF32, {6});
-  spec.bias = Dense(DType::kF16, {64});
-  spec.q = Dense(DType::kF16, {2, 3, 2, 16});
-  spec.k = spec.v = Dense(DType::kF16, {2, 3, 1, 16});
-  return spec;
+  return {.batch = 2,
+          .seq_len = 3,
+          .num_q_heads = 2,
+          .num_kv_heads = 1,
+          .head_dim = 16,
+          .x_dtype = DType::kI32,
+          .out_dtype = DType::kF16,
+          .cache_layout = layout,
+          .cache_shape = {paged ? 4 : 2, paged ? 4 : 8},
+          .kv_output = true,
+          .offsets = true,
+          .activation_scale = true,
+          .bias_dtype = DType::kF16};
 }
+
+inline Spec SimpleSpec(CacheLayout layout) { return DenseSpec(SimpleShape(layout)); }
 
 }  // namespace ropekv::testing
 
