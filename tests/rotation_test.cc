@@ -7,10 +7,9 @@
 #include <cmath>
 #include <utility>
 
-#include "plan/plan.h"
 #include "reference/number_formats.h"
 #include "support/problem.h"
-#include "support/simple_case.h"
+#include "support/streaming_plan.h"
 
 namespace ropekv::testing {
 namespace {
@@ -101,8 +100,7 @@ int64_t CompareAll(Target target, DType dtype, int64_t tokens, uint64_t problems
                            .cache_shape = {1, tokens},
                            .kv_output = seed % 2 != 0});
     spec.target = target;
-    const Plan plan = MakePlan(spec).value();
-    const_cast<PlanData&>(plan.data()).row.beyond_caches = seed / 2 % 2 != 0;
+    const Plan plan = WithStreaming(MakePlan(spec).value(), seed / 2 % 2 != 0);
     Problem problem(spec, Flavour::kPlain, seed);
     FillWithEdges(problem, format, tokens, seed);
     if (seed / 4 % 2 != 0) {

@@ -155,6 +155,9 @@ struct PlanData;
 // copies share it.
 class Plan {
  public:
+  // For the library itself: PlanData is not declared in its headers.
+  explicit Plan(std::shared_ptr<const PlanData> data) : data_(std::move(data)) {}
+
   const Spec& spec() const noexcept;
   int64_t num_tokens() const noexcept;
   Target target() const noexcept;  // the one that runs; never kBest

@@ -29,15 +29,22 @@ workload::Case MakeCase(const Spec& spec, Flavour flavour, Rng& rng) {
   return made;
 }
 
+int64_t CountOutputElements(const Spec& spec) {
+  int64_t count = 0;
+  for (const TensorField& field : kTensorFields) {
+    const TensorSpec& tensor = spec.*field.spec;
+    if (field.output && tensor.present()) count += workload::NumElements(tensor);
+  }
+  return count;
+}
+
 class VerifyTest : public ::testing::TestWithParam<Variant> {};
 
 TEST_P(VerifyTest, NoMismatch) {
   const cli::Scratch scratch;
   const std::string path = scratch / "case.safetensors";
-  int cases = 0;
-  int64_t elements = 0;
-  int64_t written = 0;
   for (const Flavour flavour : kFlavours) {
+    int64_t written = 0;
     for (int i = 0; i < kCasesPerFlavour; ++i) {
       const uint64_t seed = 5000 + 100 * static_cast<uint64_t>(flavour) + static_cast<uint64_t>(i);
       SCOPED_TRACE(::testing::Message() << Name(flavour) << " seed " << seed);
@@ -56,14 +63,11 @@ TEST_P(VerifyTest, NoMismatch) {
       ASSERT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
       const auto report = nlohmann::json::parse(outcome.out);
       ASSERT_EQ(report["mismatches"], 0);
-      elements += report["elements"].get<int64_t>();
+      ASSERT_EQ(report["elements"], CountOutputElements(spec));
       for (const auto& output : report["outputs"]) written += output["written"].get<int64_t>();
-      ++cases;
     }
+    EXPECT_GT(written, 50000) << Name(flavour);
   }
-  EXPECT_EQ(cases, 4 * kCasesPerFlavour);
-  EXPECT_GT(elements, 100000);
-  EXPECT_GT(written, 100000);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, VerifyTest, ::testing::ValuesIn(AllVariants()),

@@ -94,7 +94,7 @@ std::vector<GenerateOptions> DTypeCombinations(const GenerateOptions& base) {
 }
 
 TEST(Generate, EveryVariantOfEveryModelIsLegal) {
-  int64_t cases = 0;
+  int64_t kinds = 0;
   for (const Model& model : Models()) {
     GenerateOptions base;
     base.model = model;
@@ -105,18 +105,23 @@ TEST(Generate, EveryVariantOfEveryModelIsLegal) {
     for (GenerateOptions& options : DTypeCombinations(base)) {
       for (CacheLayout cache : {CacheLayout::kContiguous, CacheLayout::kPaged}) {
         options.cache = cache;
-        options.offsets = cases % 2 == 0;
-        options.kv_output = cases % 3 == 0;
+        options.offsets = kinds % 2 == 0;
+        options.kv_output = kinds % 3 == 0;
+        ++kinds;
         const Case made = Generate(options);
         const Result<Plan> plan = MakePlan(made.spec);
         ASSERT_TRUE(plan.ok()) << model.name << ": " << plan.status().message();
         const Status status = CheckArgs(*plan, made.args());
         ASSERT_TRUE(status.ok()) << model.name << ": " << status.message();
-        ++cases;
+        EXPECT_EQ(made.spec.x.dtype, options.x);
+        EXPECT_EQ(made.spec.q.dtype, options.dtype);
+        EXPECT_EQ(made.spec.q.shape[2], model.q_heads);
+        EXPECT_EQ(made.spec.bias.dtype, options.bias);
+        EXPECT_EQ(made.spec.offset_k.present(), options.offsets);
+        EXPECT_EQ(made.spec.k.present(), options.kv_output);
       }
     }
   }
-  EXPECT_EQ(cases, static_cast<int64_t>(Models().size()) * 4 * 5 * 2);
 }
 
 TEST(Generate, TakesNoTokens) {
