@@ -16,7 +16,7 @@ ropekv() {
 }
 
 decode() {
-  ropekv gen --model llama-3-8b --batch 32 --past 1024 --x int32 --dtype f16 --cache page \
+  ropekv gen --model llama-3-8b --batch 32 --past 1024 --x i32 --dtype f16 --cache page \
     -o decode.safetensors
   ropekv run decode.safetensors -o decode-out.safetensors
   ropekv verify decode.safetensors

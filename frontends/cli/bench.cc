@@ -43,7 +43,7 @@ To count instructions where perf has no counters: valgrind --tool=callgrind \
 
 Examples:
   ropekv bench --quick
-  ropekv bench --model llama-3-8b,phi-3-mini --tokens 1,4096 --x int32,bf16 --threads 1,all
+  ropekv bench --model llama-3-8b,phi-3-mini --tokens 1,4096 --x i32,bf16 --threads 1,all
   ropekv bench --tokens 4096 --cache all --numerics float32 --threads 1 --csv
   ropekv bench --tokens 16,4096 --threads 1 --peer
   ropekv bench --tokens 256 --peer chain,torch --python venv/bin/python --json > bench.json)";

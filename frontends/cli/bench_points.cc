@@ -11,10 +11,6 @@
 namespace ropekv::cli {
 namespace {
 
-constexpr Choice<DType> kXChoices[] = {
-    {"int32", DType::kI32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}};
-constexpr Choice<DType> kDTypeChoices[] = {{"f16", DType::kF16}, {"bf16", DType::kBF16}};
-
 const std::vector<std::string> kAllTokens{"1", "4", "16", "64", "256", "1024", "4096", "16384"};
 
 int64_t ParseCount(std::string_view option, const std::string& text, int64_t high) {
@@ -124,7 +120,7 @@ std::vector<bench::Variant> PointOptions::Variants() const {
   if (variants.empty()) {
     throw InputError("bench",
                      "no kernel is of that --x, --dtype and --numerics: q has x's dtype "
-                     "unless x is int32, and with bf16 the two numerics are one");
+                     "unless x is i32, and with bf16 the two numerics are one");
   }
   return variants;
 }

@@ -188,9 +188,9 @@ Buffers ReadResult(const std::string& path, const Spec& spec) {
     if (stored == nullptr) throw InputError(culprit, "missing");
     const auto shape = std::span(tensor.shape).first(tensor.rank);
     if (stored->dtype != tensor.dtype || !std::ranges::equal(stored->shape, shape)) {
-      throw InputError(culprit, fmt::format("is {} {}, the case makes {} {}",
-                                            StoredName(stored->dtype), ShapeText(stored->shape),
-                                            StoredName(tensor.dtype), ShapeText(shape)));
+      throw InputError(culprit,
+                       fmt::format("is {} {}, the case makes {} {}", Name(stored->dtype),
+                                   ShapeText(stored->shape), Name(tensor.dtype), ShapeText(shape)));
     }
     Buffer& buffer = buffers[static_cast<int>(field.id)];
     buffer = Buffer(stored->end - stored->begin);

@@ -15,12 +15,19 @@ template <class T>
 struct Choice {
   std::string_view word;
   T value;
+  std::string_view other_word = word;  // taken, too, but not shown
 };
 
 inline constexpr Choice<Numerics> kNumericsChoices[] = {{"float32", Numerics::kFloat32},
                                                         {"ascend", Numerics::kAscend}};
 inline constexpr Choice<CacheLayout> kCacheChoices[] = {{"contiguous", CacheLayout::kContiguous},
                                                         {"page", CacheLayout::kPaged}};
+// Of x, and of the outputs.
+inline constexpr Choice<DType> kXChoices[] = {{"i32", DType::kI32, "int32"},
+                                              {"f16", DType::kF16, "float16"},
+                                              {"bf16", DType::kBF16, "bfloat16"}};
+inline constexpr Choice<DType> kDTypeChoices[] = {{"f16", DType::kF16, "float16"},
+                                                  {"bf16", DType::kBF16, "bfloat16"}};
 inline constexpr Choice<bool> kBoolChoices[] = {{"false", false}, {"true", true}};
 
 // "a, b or c"
@@ -38,7 +45,7 @@ std::string Words(const Choice<T> (&choices)[n]) {
 template <class T, size_t n>
 T ParseChoice(std::string_view culprit, std::string_view word, const Choice<T> (&choices)[n]) {
   for (const Choice<T>& choice : choices) {
-    if (choice.word == word) return choice.value;
+    if (word == choice.word || word == choice.other_word) return choice.value;
   }
   throw InputError(culprit, fmt::format("{} is not {}", Quote(word), Words(choices)));
 }

@@ -17,28 +17,25 @@ namespace {
 
 constexpr char kFooter[] =
     R"(With --past N the first sequence has N tokens in the cache, the others N/2 to N.
-Without --bias, a model that has one gets an f32 bias with --x int32; other dtypes of x take
+Without --bias, a model that has one gets an f32 bias with --x i32; other dtypes of x take
 none, since a bias is part of dequantising.
 
 Models:
 {}
 
 Examples:
-  ropekv gen --model llama-3-8b --batch 32 --past 1024 --x int32 --cache page \
+  ropekv gen --model llama-3-8b --batch 32 --past 1024 --x i32 --cache page \
     -o decode.safetensors
-  ropekv gen --model qwen2.5-7b --seq 512 --x int32 --bias bf16 -o chunk.safetensors
+  ropekv gen --model qwen2.5-7b --seq 512 --x i32 --bias bf16 -o chunk.safetensors
   ropekv gen --model phi-3-mini --seq 64 --x f16 --offsets --kv-output --seed 7 \
     -o prefill.safetensors)";
 
 using workload::GenerateOptions;
 
-constexpr Choice<DType> kXChoices[] = {
-    {"int32", DType::kI32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}};
-constexpr Choice<DType> kDTypeChoices[] = {{"f16", DType::kF16}, {"bf16", DType::kBF16}};
-constexpr Choice<DType> kBiasChoices[] = {{"f32", DType::kF32},
-                                          {"f16", DType::kF16},
-                                          {"bf16", DType::kBF16},
-                                          {"int32", DType::kI32},
+constexpr Choice<DType> kBiasChoices[] = {{"f32", DType::kF32, "float32"},
+                                          {"f16", DType::kF16, "float16"},
+                                          {"bf16", DType::kBF16, "bfloat16"},
+                                          {"i32", DType::kI32, "int32"},
                                           {"none", DType::kNone}};
 
 struct GenCommand {
@@ -84,7 +81,8 @@ GenerateOptions GenCommand::ToOptions() const {
   options.dtype = dtype.empty() ? (quantised ? DType::kBF16 : options.x)
                                 : ParseChoice("--dtype", dtype, kDTypeChoices);
   if (!quantised && options.dtype != options.x) {
-    throw InputError("--dtype", fmt::format("must be {}, as --x is, or --x must be int32", x));
+    throw InputError("--dtype",
+                     fmt::format("must be {}, as --x is, or --x must be i32", Name(options.x)));
   }
   options.cache = ParseChoice("--cache", cache, kCacheChoices);
   options.block_size = block_size;
@@ -97,7 +95,7 @@ GenerateOptions GenCommand::ToOptions() const {
     options.bias = DType::kF32;
   }
   if (options.bias != DType::kNone && !quantised) {
-    throw InputError("--bias", "is part of dequantising: it needs --x int32");
+    throw InputError("--bias", "is part of dequantising: it needs --x i32");
   }
   return options;
 }
@@ -108,9 +106,8 @@ void GenCommand::Execute() const {
   CheckFitsInMemory("gen", spec);
   const int64_t slots = spec.k_cache.shape[0] * spec.k_cache.shape[1];
   if (slots > std::numeric_limits<int32_t>::max()) {
-    throw InputError("gen", fmt::format("a cache of {} slots, more than int32 indices can tell "
-                                        "apart",
-                                        slots));
+    throw InputError(
+        "gen", fmt::format("a cache of {} slots, more than i32 indices can tell apart", slots));
   }
   ThrowIfError(MakePlan(spec).status());
   WriteCase(output_path, workload::Generate(options),
@@ -137,7 +134,7 @@ void AddGen(CLI::App& app) {
              "Tokens already cached, see below; 0 unless given");
   choice("--x", &command->x, Words(kXChoices) + "; bf16 unless given")->option_text("DTYPE");
   choice("--dtype", &command->dtype,
-         Words(kDTypeChoices) + ", of cos, sin and outputs; as --x, bf16 for int32")
+         Words(kDTypeChoices) + ", of cos, sin and outputs; as --x, bf16 for i32")
       ->option_text("DTYPE");
   choice("--cache", &command->cache, Words(kCacheChoices) + "; contiguous unless given")
       ->option_text("LAYOUT");

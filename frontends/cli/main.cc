@@ -21,11 +21,13 @@ Its metadata are size_splits ("1024,128,128") and optionally cache_mode (contigu
 kv_output (false or true), numerics (float32 or ascend), quant_mode (static) and layout (BSND).
 A result has q, k_cache and v_cache, and k and v if kv_output is true.
 
+Dtypes are i8, i32, f16, bf16 and f32; options also take int32, float16, bfloat16 and float32.
+
 Exit code: 0 if all is well, 1 if a comparison found a mismatch, 2 if the command line or a
 file is bad; then one line on stderr says why, and nothing has been written.
 
 Examples:
-  ropekv gen --model llama-3-8b --batch 32 --x int32 --cache page -o case.safetensors
+  ropekv gen --model llama-3-8b --batch 32 --x i32 --cache page -o case.safetensors
   ropekv run case.safetensors -o out.safetensors
   ropekv verify case.safetensors --expect out.safetensors)";
 

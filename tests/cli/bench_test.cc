@@ -69,8 +69,8 @@ TEST(BenchTable, HasALineForEachPoint) {
 }
 
 TEST(BenchJson, HasTheKeysPromised) {
-  const json report = json::parse(Succeeds(std::string(kTiny) + "--x int32 --dtype f16 --json"));
-  EXPECT_EQ(report["command"], "ropekv " + std::string(kTiny) + "--x int32 --dtype f16 --json");
+  const json report = json::parse(Succeeds(std::string(kTiny) + "--x i32 --dtype f16 --json"));
+  EXPECT_EQ(report["command"], "ropekv " + std::string(kTiny) + "--x i32 --dtype f16 --json");
   EXPECT_EQ(report["peers"], json::array());
   for (const char* key : {"processor", "architecture", "kernel", "compiler", "version"}) {
     EXPECT_TRUE(report["machine"][key].is_string()) << key;
@@ -136,9 +136,9 @@ std::vector<json> ValuesOf(const json& report, const char* key) {
 }
 
 TEST(BenchLists, AreMultiplied) {
-  const json report = json::parse(
-      Succeeds("bench --model llama-3-70b-tp8,gemma-2b --tokens 3,1,3 --x bf16 --cache all "
-               "--kv-output false,true --threads 1,2 --runs 1 --json"));
+  const json report = json::parse(Succeeds(
+      "bench --model llama-3-70b-tp8,gemma-2b --tokens 3,1,3 --x bf16,bfloat16 --cache all "
+      "--kv-output false,true --threads 1,2 --runs 1 --json"));
   EXPECT_EQ(report["results"].size(), 2u * 2 * 3 * 2 * 2);
   EXPECT_THAT(ValuesOf(report, "model"), ElementsAre("Llama-3-70B-TP8", "Gemma-2B"));
   EXPECT_THAT(ValuesOf(report, "tokens"), ElementsAre(3, 1));
@@ -172,7 +172,7 @@ TEST(BenchLists, RefuseWhatTheyDoNotHave) {
   Refuses("bench --model llama-9", "--model: 'llama-9' is unknown");
   Refuses("bench --tokens 1,0", "--tokens: '0' is not an integer from 1 to");
   Refuses("bench --tokens 1x", "--tokens: '1x'");
-  Refuses("bench --x f32", "--x: 'f32' is not int32, f16 or bf16");
+  Refuses("bench --x f32", "--x: 'f32' is not i32, f16 or bf16");
   Refuses("bench --cache page,heap", "--cache: 'heap' is not contiguous, page or random");
   Refuses("bench --kv-output yes", "--kv-output: 'yes'");
   Refuses("bench --threads 0", "--threads: '0'");

@@ -252,11 +252,11 @@ TEST(ResultFile, MustHaveExactlyTheOutputs) {
             }),
             "tensor 'v_cache': missing");
   EXPECT_EQ(refusal([](Parts* parts) { (*parts)["q"].dtype = DType::kBF16; }),
-            "tensor 'q': is BF16 [2, 3, 8, 128], the case makes F16 [2, 3, 8, 128]");
+            "tensor 'q': is bf16 [2, 3, 8, 128], the case makes f16 [2, 3, 8, 128]");
   EXPECT_EQ(refusal([](Parts* parts) {
               (*parts)["q"].shape = {6, 8, 128};
             }),
-            "tensor 'q': is F16 [6, 8, 128], the case makes F16 [2, 3, 8, 128]");
+            "tensor 'q': is f16 [6, 8, 128], the case makes f16 [2, 3, 8, 128]");
   EXPECT_EQ(refusal([](Parts* parts) { parts->metadata["anything"] = "goes"; }), "");
 }
 

@@ -99,12 +99,12 @@ TEST_F(RefusalTest, GenOptions) {
   Refusal(gen + " --past 1e3", "--past");
   Refusal(gen + " --block-size 0", "--block-size");
   Refusal(gen + " --seed x", "--seed");
-  EXPECT_THAT(Refusal(gen + " --x f32", "--x"), HasSubstr("int32, f16 or bf16"));
+  EXPECT_THAT(Refusal(gen + " --x f32", "--x"), HasSubstr("i32, f16 or bf16"));
   EXPECT_THAT(Refusal(gen + " --dtype f32", "--dtype"), HasSubstr("f16"));
   EXPECT_THAT(Refusal(gen + " --x f16 --dtype bf16", "--dtype"), HasSubstr("must be f16"));
   EXPECT_THAT(Refusal(gen + " --cache paged", "--cache"), HasSubstr("contiguous or page"));
-  EXPECT_THAT(Refusal(gen + " --x int32 --bias f64", "--bias"), HasSubstr("bf16"));
-  EXPECT_THAT(Refusal(gen + " --x bf16 --bias f32", "--bias"), HasSubstr("int32"));
+  EXPECT_THAT(Refusal(gen + " --x i32 --bias f64", "--bias"), HasSubstr("bf16"));
+  EXPECT_THAT(Refusal(gen + " --x bf16 --bias f32", "--bias"), HasSubstr("i32"));
   EXPECT_THAT(Refusal(gen + " --batch 1000000 --past 10000000", "gen"), HasSubstr("GiB"));
 }
 

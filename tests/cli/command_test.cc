@@ -87,8 +87,8 @@ TEST(RunAndVerify, AgreeOnEveryKindOfCase) {
   const Scratch scratch;
   const std::string path = scratch / "case", result = scratch / "out";
   for (const char* options : {
-           "--batch 3 --seq 5 --past 9 --x int32 --dtype f16 --cache page --block-size 4",
-           "--batch 3 --seq 5 --past 9 --x int32 --dtype bf16 --bias int32 --offsets --kv-output",
+           "--batch 3 --seq 5 --past 9 --x i32 --dtype f16 --cache page --block-size 4",
+           "--batch 3 --seq 5 --past 9 --x i32 --dtype bf16 --bias i32 --offsets --kv-output",
            "--batch 32 --past 20 --x bf16 --cache page --seed 3",
            "--seq 70 --x f16 --offsets --kv-output",
        }) {
@@ -105,7 +105,7 @@ TEST(RunAndVerify, AgreeOnEveryKindOfCase) {
 
 TEST(Gen, RepeatsItself) {
   const Scratch scratch;
-  const std::string options = std::string(kTinyModel) + "--seq 4 --x int32 --seed ";
+  const std::string options = std::string(kTinyModel) + "--seq 4 --x i32 --seed ";
   Succeeds("gen " + options + "5 -o " + scratch / "a");
   Succeeds("gen " + options + "5 -o " + scratch / "b");
   Succeeds("gen " + options + "6 -o " + scratch / "c");
@@ -116,12 +116,23 @@ TEST(Gen, RepeatsItself) {
 TEST(Gen, GivesAModelItsBias) {
   const Scratch scratch;
   const std::string path = scratch / "case";
-  Succeeds("gen --model QWEN2.5-0.5b --x int32 -o " + path);
+  Succeeds("gen --model QWEN2.5-0.5b --x i32 -o " + path);
   EXPECT_EQ(CaseFile(path).spec.bias.dtype, DType::kF32);
-  Succeeds("gen --model qwen2.5-0.5b --x int32 --bias none -o " + path);
+  Succeeds("gen --model qwen2.5-0.5b --x i32 --bias none -o " + path);
   EXPECT_FALSE(CaseFile(path).spec.bias.present());
-  Succeeds("gen --model llama-3-8b --x int32 -o " + path);
+  Succeeds("gen --model llama-3-8b --x i32 -o " + path);
   EXPECT_FALSE(CaseFile(path).spec.bias.present());
+}
+
+TEST(Gen, TakesBothSpellingsOfADType) {
+  const Scratch scratch;
+  const std::string gen = "gen " + std::string(kTinyModel);
+  Succeeds(gen + "--x i32 --dtype f16 --bias bf16 -o " + scratch / "short");
+  Succeeds(gen + "--x int32 --dtype float16 --bias bfloat16 -o " + scratch / "long");
+  EXPECT_EQ(ReadWhole(scratch / "short"), ReadWhole(scratch / "long"));
+  Succeeds(gen + "--x i32 --bias f32 -o " + scratch / "short");
+  Succeeds(gen + "--x int32 --bias float32 -o " + scratch / "long");
+  EXPECT_EQ(ReadWhole(scratch / "short"), ReadWhole(scratch / "long"));
 }
 
 class VerifyTest : public testing::Test {
