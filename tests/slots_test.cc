@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// The duplicate-slot check at every size: small, hashed, and by bitmap windows.
+// The duplicate-slot check at every size and for slots of every pattern.
 #include "run/slots.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <algorithm>
+#include <numeric>
+#include <string>
 #include <vector>
 
+#include "run/duplicate_search.h"
 #include "support/rng.h"
 
 namespace ropekv::testing {
 namespace {
 
 using internal::CheckSlotsDistinct;
-using internal::IndexView;
+using internal::DuplicateSearch;
 
 // Shuffled distinct slots below `range`, with some padding.
 std::vector<int32_t> DistinctSlots(Rng& rng, int64_t count, int64_t range) {
@@ -61,23 +65,95 @@ INSTANTIATE_TEST_SUITE_P(Sizes, SlotsTest,
                                            std::tuple(8193, 8193), std::tuple(65536, 1 << 20),
                                            std::tuple(20000, INT32_MAX)));
 
-// More tokens than the hash set takes: a range of one slot, and one that ends where a window of the
-// bitmap begins.
-TEST(Slots, NarrowRanges) {
-  constexpr int64_t kTokens = 9000;
-  std::vector<int32_t> slots(kTokens, 5);
-  EXPECT_EQ(CheckSlotsDistinct({slots.data(), 1}, 0, kTokens).message(),
-            "indices: has slot 5 for both token 0 and token 1; slots must be distinct");
-  std::fill(slots.begin(), slots.end(), -1);
-  EXPECT_TRUE(CheckSlotsDistinct({slots.data(), 1}, 0, kTokens).ok());
-  slots[4000] = 7;
-  EXPECT_TRUE(CheckSlotsDistinct({slots.data(), 1}, 0, kTokens).ok());
-  constexpr int32_t kWindow = 8 << 16;  // bits in the 64 KiB of scratch
-  for (const int32_t windows : {1, 2, 4094}) {
-    slots[3] = slots[8999] = 7 + windows * kWindow;
-    EXPECT_FALSE(CheckSlotsDistinct({slots.data(), 1}, 0, kTokens).ok()) << windows;
-    EXPECT_TRUE(CheckSlotsDistinct({slots.data(), 1}, 4, kTokens).ok()) << windows;
+TEST(Slots, OneSlotOrNone) {
+  for (const int64_t tokens : {2, 70, 9000}) {
+    std::vector<int32_t> slots(static_cast<size_t>(tokens), 5);
+    EXPECT_EQ(CheckSlotsDistinct({slots.data(), 1}, 0, tokens).message(),
+              "indices: has slot 5 for both token 0 and token 1; slots must be distinct");
+    std::fill(slots.begin(), slots.end(), -1);
+    EXPECT_TRUE(CheckSlotsDistinct({slots.data(), 1}, 0, tokens).ok());
+    slots.back() = 7;
+    EXPECT_TRUE(CheckSlotsDistinct({slots.data(), 1}, 0, tokens).ok());
+    slots.front() = 7;
+    EXPECT_FALSE(CheckSlotsDistinct({slots.data(), 1}, 0, tokens).ok());
   }
+}
+
+// Slots whose products with the hash's factor for 17 bits are neighbours, so that two share each
+// cell, however many of their low bits are looked at.
+int32_t Crowded(int64_t i) {
+  const uint32_t factor = (0x9E3779B9u >> 15) | 1;
+  uint32_t inverse = factor;
+  for (int round = 0; round < 5; ++round) inverse *= 2 - factor * inverse;
+  return static_cast<int32_t>((static_cast<uint32_t>(i) * inverse & 0x1FFFF) << 14);
+}
+
+struct Pattern {
+  const char* name;
+  int32_t (*slot)(int64_t i);
+};
+
+constexpr Pattern kPatterns[] = {
+    {"sequence", [](int64_t i) { return static_cast<int32_t>(i); }},
+    {"same low bits", [](int64_t i) { return static_cast<int32_t>(i * 4096); }},
+    {"same low bits but for one", [](int64_t i) { return static_cast<int32_t>(i * 4096 + !i); }},
+    {"Fibonacci number", [](int64_t i) { return static_cast<int32_t>(i * 1597); }},
+    {"two ends", [](int64_t i) { return static_cast<int32_t>((i % 2 << 30) + i * 16); }},
+    {"scattered", [](int64_t i) { return static_cast<int32_t>(i * 0x61C88647 & INT32_MAX); }},
+    {"crowded", Crowded},
+    {"crowded but for one", [](int64_t i) { return Crowded(i) + (i == 77); }},
+};
+
+// What the search costs: a scan is a reading of all tokens.
+TEST(Slots, NoPatternNeedsManyScans) {
+  for (const Pattern& pattern : kPatterns) {
+    for (const int64_t tokens : {2, 300, 8192, 8193, 20000, 131072}) {
+      SCOPED_TRACE(std::string(pattern.name) + ", " + std::to_string(tokens));
+      std::vector<int32_t> slots;
+      for (int64_t i = 0; i < tokens; ++i) slots.push_back(pattern.slot(i));
+      DuplicateSearch distinct(slots.data(), 1, tokens);
+      EXPECT_EQ(distinct.Run(), std::nullopt);
+      EXPECT_LE(distinct.scans(), 32 + tokens / 2048);
+
+      slots[slots.size() / 3] = slots.back();
+      DuplicateSearch search(slots.data(), 1, tokens);
+      EXPECT_EQ(search.Run(), slots.back());
+      EXPECT_LE(search.scans(), 32 + tokens / 2048);
+    }
+  }
+}
+
+TEST(Slots, SlotsOf64Bits) {
+  for (const int64_t tokens : {2, 300, 20000}) {
+    std::vector<int64_t> slots;
+    for (int64_t i = 0; i < tokens; ++i) slots.push_back(i << 40 | 12345);
+    slots[0] = INT64_MAX;
+    EXPECT_EQ(DuplicateSearch(slots.data(), 1, tokens).Run(), std::nullopt);
+    slots[slots.size() / 2] = INT64_MIN;
+    EXPECT_EQ(DuplicateSearch(slots.data(), 1, tokens).Run(), std::nullopt);
+    slots.back() = slots[0];
+    EXPECT_EQ(DuplicateSearch(slots.data(), 1, tokens).Run(), INT64_MAX);
+  }
+}
+
+// The stack that the check may use of the 32 KiB a call may. Beyond it is a page that faults.
+TEST(Slots, SmallStack) {
+  pthread_attr_t attributes;
+  ASSERT_EQ(pthread_attr_init(&attributes), 0);
+  ASSERT_EQ(pthread_attr_setstacksize(&attributes, 48 << 10), 0);
+  bool distinct = false;
+  const auto check = [](void* result) -> void* {
+    std::vector<int32_t> slots(20000);
+    std::iota(slots.begin(), slots.end(), 0);
+    slots[0] = INT32_MAX;
+    *static_cast<bool*>(result) = CheckSlotsDistinct({slots.data(), 1}, 0, 20000).ok();
+    return nullptr;
+  };
+  pthread_t thread;
+  ASSERT_EQ(pthread_create(&thread, &attributes, check, &distinct), 0);
+  ASSERT_EQ(pthread_join(thread, nullptr), 0);
+  pthread_attr_destroy(&attributes);
+  EXPECT_TRUE(distinct);
 }
 
 TEST(Slots, Strided) {
