@@ -2,6 +2,7 @@
 // Every rule about a call's data: breaking it names the culprit, and no output byte changes.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 
 #include "support/problem.h"

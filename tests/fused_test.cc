@@ -2,6 +2,8 @@
 // Every variant on every usable target against the reference, byte for byte.
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 #include "support/problem.h"
 #include "support/sampler.h"
 #include "support/simple_case.h"

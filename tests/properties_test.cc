@@ -2,6 +2,7 @@
 // Truths about the operator that need no second implementation.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <numeric>
 #include <vector>

@@ -2,6 +2,7 @@
 // How a call behaves: slices, threads, the caller's floating-point environment, memory.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cfenv>
 #include <cstdlib>

@@ -6,8 +6,10 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <numeric>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "run/duplicate_search.h"

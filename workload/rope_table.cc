@@ -2,6 +2,7 @@
 #include "workload/rope_table.h"
 
 #include <cmath>
+#include <cstddef>
 #include <numbers>
 
 namespace ropekv::workload {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <system_error>
 #include <thread>
 
 #include "frontends/cli/case_file.h"

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
+#include <ranges>
+#include <system_error>
 
 #include "frontends/cli/choices.h"
 #include "frontends/cli/errors.h"

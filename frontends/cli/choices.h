@@ -3,6 +3,7 @@
 #ifndef ROPEKV_FRONTENDS_CLI_CHOICES_H_
 #define ROPEKV_FRONTENDS_CLI_CHOICES_H_
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 

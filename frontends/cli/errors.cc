@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "frontends/cli/errors.h"
 
+#include <cstddef>
 #include <system_error>
 
 namespace ropekv::cli {

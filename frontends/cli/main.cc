@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <new>
 #include <system_error>
+#include <vector>
 
 #include "frontends/cli/commands.h"
 #include "frontends/cli/errors.h"

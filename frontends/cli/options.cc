@@ -2,6 +2,7 @@
 #include "frontends/cli/options.h"
 
 #include <charconv>
+#include <system_error>
 
 #include "frontends/cli/choices.h"
 #include "frontends/cli/errors.h"

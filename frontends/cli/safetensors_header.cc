@@ -2,6 +2,7 @@
 #include "frontends/cli/safetensors_header.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>

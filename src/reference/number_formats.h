@@ -3,6 +3,7 @@
 #ifndef ROPEKV_REFERENCE_NUMBER_FORMATS_H_
 #define ROPEKV_REFERENCE_NUMBER_FORMATS_H_
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>

@@ -5,7 +5,10 @@
 #include <oneapi/tbb/task_arena.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <exception>
+#include <new>
+#include <type_traits>
 
 #include "plan/plan.h"
 #include "run/check_args.h"

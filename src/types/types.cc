@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ropekv/types.h"
 
+#include <cstddef>
+#include <string>
+
 #include "ropekv/ropekv.h"
 
 namespace ropekv {

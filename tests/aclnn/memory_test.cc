@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Allocation and its account.
+#include <algorithm>
 #include <cstring>
 #include <numeric>
 #include <thread>

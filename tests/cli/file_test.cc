@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <vector>
 
 #include "frontends/cli/errors.h"
 #include "tests/cli/scratch.h"

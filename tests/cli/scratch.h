@@ -8,9 +8,11 @@
 
 #include <filesystem>
 #include <fstream>
+#include <ios>
 #include <set>
 #include <sstream>
 #include <string>
+#include <system_error>
 
 namespace ropekv::cli {
 

@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cctype>
 #include <cmath>
+#include <cstddef>
+#include <string>
 
 namespace ropekv::workload {
 namespace {

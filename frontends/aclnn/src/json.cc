@@ -2,6 +2,7 @@
 #include "json.h"
 
 #include <cctype>
+#include <cstddef>
 
 namespace ropekv::acl {
 namespace {
