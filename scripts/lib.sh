@@ -2,6 +2,8 @@
 # Sourced by the scripts beside it: steps with a title and a time.
 jobs=$(nproc)
 seconds_at_start=$SECONDS
+# The tests that compare every variant and target with the reference, byte for byte.
+byte_tests=(fused_test numbers_test quantise_test rotation_test rounding_test)
 
 # step TITLE COMMAND...: runs the command under a title. Its output goes through; the time follows.
 step() {

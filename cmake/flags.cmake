@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+# ropekv_defaults(target): what every target of the project is built with, whatever a parent project
+# or CMAKE_CXX_FLAGS say. A target's own options come last on the command line, and win.
+
+# What the numeric contract needs. The first three forbid -ffast-math and -Ofast part by part:
+# after -ffast-math, clang takes -fno-fast-math for a change of -ffp-contract, and warns.
+#
+# -ffp-contract=off: else g++ 12 fuses Highway's separate Mul and Add into one FMA, and results
+# depend on the instruction set. -fsigned-char: with the other, g++ 12 folds a blend of bytes
+# wrongly. -fexceptions: oneTBB and std::vector report their failures so.
+set(contract_options
+  -fno-unsafe-math-optimizations -fno-finite-math-only -ffp-contract=off
+  -fsigned-char -fno-short-enums -fexceptions)
+# Linked with -ffast-math or -Ofast, a program, and with g++ 12 a shared library too, sets the
+# processor to flush subnormal numbers when it is loaded.
+set(contract_link_options -fno-unsafe-math-optimizations -O2)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  list(APPEND contract_options -fno-single-precision-constant)
+  list(APPEND contract_link_options -fno-fast-math)
+endif()
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  list(APPEND contract_options -mfpmath=sse)
+endif()
+# In one piece, or CMake drops what a parent's options have already, earlier and so in vain.
+foreach(options contract_options contract_link_options)
+  list(JOIN ${options} " " joined)
+  set(${options} "SHELL:${joined}")
+endforeach()
+
+set(warning_options -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # GCC bug 105329: false alarms on every std::string concatenation.
+  list(APPEND warning_options -Wno-restrict)
+endif()
+
+option(ROPEKV_WERROR "Treat compiler warnings as errors (the presets do)" OFF)
+if(ROPEKV_WERROR)
+  list(APPEND warning_options -Werror)
+endif()
+
+function(ropekv_defaults target)
+  target_compile_options(${target} PRIVATE ${contract_options} ${warning_options})
+  target_link_options(${target} PRIVATE ${contract_link_options})
+endfunction()
+
+set(ROPEKV_SANITIZE "" CACHE STRING "Sanitizers for every target, e.g. address,undefined or thread")
+if(ROPEKV_SANITIZE)
+  add_compile_options(-fsanitize=${ROPEKV_SANITIZE} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${ROPEKV_SANITIZE})
+  if(ROPEKV_SANITIZE MATCHES "undefined")
+    add_compile_options(-fno-sanitize-recover=undefined)
+  endif()
+endif()
