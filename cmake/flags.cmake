@@ -27,10 +27,14 @@ foreach(options contract_options contract_link_options)
   set(${options} "SHELL:${joined}")
 endforeach()
 
-set(warning_options -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion)
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  # GCC bug 105329: false alarms on every std::string concatenation.
-  list(APPEND warning_options -Wno-restrict)
+# A parent's warnings are for the parent's code: there, ours compiles without any.
+set(warning_options -w)
+if(PROJECT_IS_TOP_LEVEL)
+  set(warning_options -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    # GCC bug 105329: false alarms on every std::string concatenation.
+    list(APPEND warning_options -Wno-restrict)
+  endif()
 endif()
 
 option(ROPEKV_WERROR "Treat compiler warnings as errors (the presets do)" OFF)
@@ -41,6 +45,8 @@ endif()
 function(ropekv_defaults target)
   target_compile_options(${target} PRIVATE ${contract_options} ${warning_options})
   target_link_options(${target} PRIVATE ${contract_link_options})
+  # Highway compiles a source once for each instruction set, and takes no second one along.
+  set_target_properties(${target} PROPERTIES UNITY_BUILD OFF)
 endfunction()
 
 set(ROPEKV_SANITIZE "" CACHE STRING "Sanitizers for every target, e.g. address,undefined or thread")

@@ -51,10 +51,15 @@ case $step in
     fi
     ;;
   subproject)
-    configure_and_build "$WORK/subproject" -S "$here/subproject" -DCMAKE_BUILD_TYPE=Debug \
+    rm -rf "$WORK/subproject"
+    CXX=clang++ configure_and_build "$WORK/subproject" -S "$here/subproject" \
+      -DCMAKE_BUILD_TYPE=Debug \
       -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DBUILD_SHARED_LIBS="$shared" -DEXAMPLE="$ROPEKV_EXAMPLE" \
       -DROPEKV_SOURCE="$ROPEKV_SOURCE" -DROPEKV_INSTALL=ON
     run_example "$WORK/subproject/consumer"
+    if grep -e -Wconversion "$WORK/subproject/compile_commands.json"; then
+      fail "the library's own warnings are on in another project"
+    fi
     ;;
   stage_subproject)
     stage "$WORK/subproject"
@@ -68,6 +73,13 @@ case $step in
     rm -rf "$WORK/find_package-$type"
     configure_and_build "$WORK/find_package-$type" -S "$here/find_package" "${options[@]}"
     run_example "$WORK/find_package-$type/consumer"
+    ;;
+  unknown_component)
+    if output=$(configure_and_build "$WORK/unknown_component" -S "$here/find_package" \
+      -Dropekv_ROOT="$prefix" -DEXAMPLE="$ROPEKV_EXAMPLE" -DCOMPONENTS=npu 2>&1); then
+      fail "find_package(ropekv COMPONENTS npu) succeeds"
+    fi
+    [[ $output == *"no component called 'npu'"* ]] || fail "$output"
     ;;
   pkg_config)
     pc_dir=$(dirname "$(find "$prefix" -name ropekv.pc)")
@@ -86,13 +98,18 @@ case $step in
     run_example env LD_LIBRARY_PATH="$libdir" "$WORK/pkg_config-$type"
     ;;
   headers)
-    # Each compiles alone, and twice.
+    # Each compiles alone, and twice, for programs with any standard from C++20 on and any warning.
     count=0
     while read -r header; do
-      echo "$header"
-      printf '#include "%s"\n' "$header" "$header" |
-        "$CXX" -std=c++20 -fsyntax-only -Wall -Wextra -Wpedantic -Werror -I "$prefix/include" \
-          -x c++ -
+      for standard in c++20 c++2b; do
+        echo "$header, $standard"
+        printf '#include "%s"\n' "$header" "$header" >"$WORK/header.cc"
+        "$CXX" -std=$standard -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion \
+          -Wsign-conversion -Wshadow -Wold-style-cast -Werror -I "$prefix/include" "$WORK/header.cc"
+        clang++ -std=$standard -fsyntax-only -fno-exceptions -fno-rtti -Weverything \
+          -Wno-c++98-compat -Wno-c++98-compat-pedantic -Wno-pre-c++20-compat-pedantic -Wno-padded \
+          -Werror -I "$prefix/include" "$WORK/header.cc"
+      done
       count=$((count + 1))
     done < <(cd "$prefix/include" && find . -type f -printf '%P\n' | sort)
     [[ $count -gt 0 ]] || fail "no headers"
