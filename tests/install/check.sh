@@ -81,6 +81,19 @@ case $step in
     fi
     [[ $output == *"no component called 'npu'"* ]] || fail "$output"
     ;;
+  other_processors)
+    for processor in i686-linux-gnu x86_64-linux-gnux32 powerpc64-linux-gnu aarch64_be-linux-gnu; do
+      rm -rf "$WORK/processor"
+      # Nothing is linked, for want of these processors' libraries.
+      if output=$("$CMAKE" -S "$ROPEKV_SOURCE" -B "$WORK/processor" -G "$GENERATOR" \
+        -DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY \
+        -DCMAKE_C_COMPILER=clang -DCMAKE_C_COMPILER_TARGET="$processor" \
+        -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_COMPILER_TARGET="$processor" 2>&1); then
+        fail "configures for $processor"
+      fi
+      [[ $output == *"ropekv needs a 64-bit little-endian processor"* ]] || fail "$output"
+    done
+    ;;
   pkg_config)
     pc_dir=$(dirname "$(find "$prefix" -name ropekv.pc)")
     libdir=$(dirname "$pc_dir")
