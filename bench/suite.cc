@@ -106,20 +106,21 @@ workload::Case CaseOf(const Point& point) {
 
 Measurement Measure(const Point& point, const workload::Case& made, const MeasureOptions& options,
                     bool with_chain) {
-  const Plan plan = MakePlan(made.spec).value();
   const Args args = made.args();
+  const Plan given = MakePlan(made.spec).value();
+  const Plan plan = point.bound ? BindWeights(given, args).value() : given;
   const auto run = [&] {
     const Status status = Run(plan, args, {.num_threads = point.threads});
     if (!status.ok()) throw std::logic_error(status.message());
   };
   const auto copy = [&](Stores stores) {
-    return [&, stores] { CopyFloor(plan, args, stores, point.threads); };
+    return [&, stores] { CopyFloor(given, args, stores, point.threads); };
   };
   std::vector<std::function<void()>> functions = {run, copy(Stores::kOrdinary),
                                                   copy(Stores::kStreaming)};
   std::optional<UnfusedChain> chain;
   if (with_chain) {
-    chain.emplace(plan, args);
+    chain.emplace(given, args);
     functions.push_back([&] { chain->Run(point.threads); });
   }
   const auto timings = MeasureInTurns(functions, options);
@@ -127,7 +128,7 @@ Measurement Measure(const Point& point, const workload::Case& made, const Measur
   Measurement measurement{.point = point,
                           .target = plan.target(),
                           .runs = options.runs,
-                          .bytes = BytesMoved(plan, args),
+                          .bytes = BytesMoved(given, args),
                           .call = timings[0],
                           .floor = timings[streaming ? 2 : 1],
                           .floor_stores = streaming ? Stores::kStreaming : Stores::kOrdinary,

@@ -42,6 +42,7 @@ struct Point {
   Variant variant;
   Placement placement = Placement::kShuffledBlocks;
   bool kv_output = false;
+  bool bound = false;  // with the weights bound to the plan
   int threads = 1;
   Target target = Target::kBest;
 };

@@ -29,7 +29,7 @@ MOST_PANELS = 8
 
 # The first nine tell points apart.
 COLUMNS = [("model", "model"), ("tokens", "tokens"), ("x", "x"), ("dtype", "q"),
-           ("numerics", "numerics"), ("cache", "cache"), ("kv_output", "k, v out"),
+           ("numerics", "numerics"), ("cache", "cache"), ("kv_output", "k, v out"), ("bound", "bound"),
            ("threads", "threads"), ("target", "target"), ("runs", "runs"), ("ns", "ns/call"),
            ("ns_min", "min"), ("ns_max", "max"), ("ns_per_token", "ns/token"),
            ("floor_ns", "copy, ns"), ("floor_stores", "copy's stores"), ("ratio", "ratio"),
@@ -70,10 +70,10 @@ def curves(rows):
 
 def panels(rows, key):
     """(note, {key: rows}) to draw: those of the commonest cache and outputs, and not too many."""
-    kind = commonest((row["cache"], row["kv_output"]) for row in rows)
+    kind = commonest((row["cache"], row["kv_output"], row["bound"]) for row in rows)
     groups = {}
     for row in rows:
-        if (row["cache"], row["kv_output"]) == kind:
+        if (row["cache"], row["kv_output"], row["bound"]) == kind:
             groups.setdefault(key(row), []).append(row)
     note = f"{kind[0]} cache, k and v {'also' if kind[1] else 'not'} written as outputs"
     if len(groups) > MOST_PANELS:
@@ -170,9 +170,9 @@ def draw_peers(results, peers, path):
                 for name in {row["peer"] for row in peers}}
     names = ["the copy", "ropekv"] + sorted(slowness, key=slowness.get)
     for axis, (place, rows) in zip(axes, groups.items()):
-        kinds = {(row["cache"], row["kv_output"]) for row in rows}
+        kinds = {(row["cache"], row["kv_output"], row["bound"]) for row in rows}
         mine = [row for row in results
-                if key(row) == place and (row["cache"], row["kv_output"]) in kinds]
+                if key(row) == place and (row["cache"], row["kv_output"], row["bound"]) in kinds]
         measured = ([dict(row, peer="ropekv") for row in mine] + rows +
                     [dict(row, peer="the copy", ns_per_token=row["floor_ns"] / row["tokens"])
                      for row in mine])

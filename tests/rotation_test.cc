@@ -100,7 +100,7 @@ int64_t CompareAll(Target target, DType dtype, int64_t tokens, uint64_t problems
                            .cache_shape = {1, tokens},
                            .kv_output = seed % 2 != 0});
     spec.target = target;
-    const Plan plan = WithStreaming(MakePlan(spec).value(), seed / 2 % 2 != 0);
+    const Plan plan = MakeStreamingPlan(spec, seed / 2 % 2 != 0).value();
     Problem problem(spec, Flavour::kPlain, seed);
     FillWithEdges(problem, format, tokens, seed);
     if (seed / 4 % 2 != 0) {

@@ -23,11 +23,11 @@ and writes the bytes that it must write, at the same addresses and with the same
 computes nothing; the better of ordinary and streaming stores. ratio = copy / call.
 
 A point is a word of each list. Unless given:
-            --model          --tokens                        --cache  --kv-output  --threads
-  plainly   llama-3-8b       1,4,16,64,256,1024,4096,16384   page     false        1,all
-  --quick   llama-3-8b,      1,16,256,4096                   page     false        1
+            --model          --tokens                        --cache  --kv-output, --bound  --threads
+  plainly   llama-3-8b       1,4,16,64,256,1024,4096,16384   page     false                 1,all
+  --quick   llama-3-8b,      1,16,256,4096                   page     false                 1
             llama-3-70b-tp8
-  --full    all              1,4,16,64,256,1024,4096,16384   all      all          1,all
+  --full    all              1,4,16,64,256,1024,4096,16384   all      all                   1,all
 and all kernels that fit --x, --dtype and --numerics. --quick takes less than a minute, --full
 hours. A page cache has blocks of 128 tokens in random order; random is a page cache with each token
 in a slot anywhere.

@@ -75,10 +75,10 @@ std::vector<bench::Point> Cross(const std::vector<bench::Point>& points, T bench
 }  // namespace
 
 const PointOptions::Lists PointOptions::kPlain{
-    {"llama-3-8b"}, kAllTokens, {"page"}, {"false"}, {"1", "all"}};
+    {"llama-3-8b"}, kAllTokens, {"page"}, {"false"}, {"false"}, {"1", "all"}};
 const PointOptions::Lists PointOptions::kQuick{
-    {"llama-3-8b", "llama-3-70b-tp8"}, {"1", "16", "256", "4096"}, {"page"}, {"false"}, {"1"}};
-const PointOptions::Lists PointOptions::kFull{{"all"}, kAllTokens, {"all"}, {"all"}, {"1", "all"}};
+    {"llama-3-8b", "llama-3-70b-tp8"}, {"1", "16", "256", "4096"}, {"page"}, {"false"}, {"false"}, {"1"}};
+const PointOptions::Lists PointOptions::kFull{{"all"}, kAllTokens, {"all"}, {"all"}, {"all"}, {"1", "all"}};
 
 void PointOptions::AddTo(CLI::App& app) {
   const auto list = [&app](const char* name, Words* values, const std::string& description) {
@@ -91,6 +91,8 @@ void PointOptions::AddTo(CLI::App& app) {
   list("--numerics", &numerics_, cli::Words(kNumericsChoices));
   list("--cache", &lists_.caches, cli::Words(kPlacementChoices) + ", see below, or all");
   list("--kv-output", &lists_.kv_outputs, cli::Words(kBoolChoices) + ", or all: both");
+  list("--bound", &lists_.bounds,
+       cli::Words(kBoolChoices) + ", or all: both; weights bound to the plan before it is timed");
   list("--threads", &lists_.threads, "Numbers, or all: the machine's");
   CLI::Option* quick = app.add_flag("--quick", quick_, "Few points, see below");
   app.add_flag("--full", full_, "Every point, see below")->excludes(quick);
@@ -138,6 +140,8 @@ std::vector<bench::Point> PointOptions::Points() const {
                  ParseChoices("--cache", ListOrDefault(&Lists::caches), kPlacementChoices));
   points = Cross(points, &Point::kv_output,
                  ParseChoices("--kv-output", ListOrDefault(&Lists::kv_outputs), kBoolChoices));
+  points = Cross(points, &Point::bound,
+                 ParseChoices("--bound", ListOrDefault(&Lists::bounds), kBoolChoices));
   points = Cross(points, &Point::threads,
                  ParseEach(ListOrDefault(&Lists::threads), [](const std::string& word) {
                    return word == "all" ? static_cast<int>(std::thread::hardware_concurrency())

@@ -27,7 +27,7 @@ class PointOptions {
  private:
   using Words = std::vector<std::string>;
   struct Lists {
-    Words models, tokens, caches, kv_outputs, threads;
+    Words models, tokens, caches, kv_outputs, bounds, threads;
   };
   static const Lists kPlain, kQuick, kFull;
 

@@ -36,6 +36,7 @@ ordered_json PointJson(const Point& p) {
           {"numerics", WordFor(p.variant.numerics, kNumericsChoices)},
           {"cache", WordFor(p.placement, kPlacementChoices)},
           {"kv_output", p.kv_output},
+          {"bound", p.bound},
           {"threads", p.threads}};
 }
 
@@ -91,19 +92,19 @@ ordered_json PeerJson(const Measurement& m, const PeerResult& peer) {
 
 std::string TableHeading() {
   return fmt::format(
-      "{:<16}{:>6} {:<5}{:<5}{:<9}{:<11}{:<3}{:>4}{:>11}{:>11} {:>5}{:>9}{:>11}{:>6}{:>6}", "model",
-      "tokens", "x", "q", "numerics", "cache", "kv", "thr", "ns/call", "min", "+-%", "ns/token",
+      "{:<16}{:>6} {:<5}{:<5}{:<9}{:<11}{:<3}{:<6}{:>4}{:>11}{:>11} {:>5}{:>9}{:>11}{:>6}{:>6}",
+      "model", "tokens", "x", "q", "numerics", "cache", "kv", "bound", "thr", "ns/call", "min", "+-%", "ns/token",
       "copy ns", "GB/s", "ratio");
 }
 
 std::string TableRow(const Measurement& m, const Row& row) {
   const Point& p = m.point;
   return fmt::format(
-      "{:<16}{:>6} {:<5}{:<5}{:<9}{:<11}{:<3}{:>4}{:>11.0f}{:>11.0f} {:>5.1f}{:>9.1f}{:>11.0f}"
+      "{:<16}{:>6} {:<5}{:<5}{:<9}{:<11}{:<3}{:<6}{:>4}{:>11.0f}{:>11.0f} {:>5.1f}{:>9.1f}{:>11.0f}"
       "{:>6.1f}{:>6.2f}",
       row.name, p.tokens, Name(p.variant.x), Name(p.variant.dtype),
       WordFor(p.variant.numerics, kNumericsChoices), WordFor(p.placement, kPlacementChoices),
-      p.kv_output ? "yes" : "no", p.threads, row.call.median, row.call.min,
+      p.kv_output ? "yes" : "no", p.bound ? "yes" : "no", p.threads, row.call.median, row.call.min,
       50 * (row.call.max - row.call.min) / row.call.median,
       row.call.median / static_cast<double>(p.tokens), m.floor.median,
       static_cast<double>(m.bytes) / row.call.median, m.floor.median / row.call.median);

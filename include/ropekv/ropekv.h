@@ -160,10 +160,8 @@ class Plan {
 
   const Spec& spec() const noexcept;
   int64_t num_tokens() const noexcept;
-  Target target() const noexcept;  // the one that runs; never kBest
-
-  // For the library itself.
-  explicit Plan(std::shared_ptr<const PlanData> data) : data_(std::move(data)) {}
+  Target target() const noexcept;  // never kBest. Heads too short for its vectors run on a
+                                   // narrower one
   const PlanData& data() const { return *data_; }
 
  private:
@@ -176,9 +174,9 @@ Result<Plan> MakePlan(const Spec& spec) noexcept;
 
 // A plan that owns the weights of a layer: scale_k, scale_v, offset_k, offset_v, weight_scale and
 // bias, as `weights` has them now (its other pointers are ignored). They are copied, checked and
-// prepared here, once, in one allocation; calls with the new plan ignore these pointers, and need no
-// division. Whoever changes a weight binds again. Its spec() has these tensors row-major. Errors:
-// kNullPointer, kBadPointer, kOutOfMemory.
+// prepared here, once, in one allocation; calls with the new plan ignore these pointers, and need
+// no division. Whoever changes a weight binds again. Its spec() has these tensors row-major.
+// Errors: kNullPointer, kBadPointer, kOutOfMemory.
 Result<Plan> BindWeights(const Plan& plan, const Args& weights) noexcept;
 
 struct RunOptions {

@@ -58,9 +58,9 @@ struct KernelCall {
 
 // How a kernel rotates.
 enum class Rotation : uint8_t {
-  kExact,     // every operation of the contract by itself
-  kFused,     // products fused with the sum; they are exact
-  kBF16Dot,   // both products and the sum by one instruction of AVX512_BF16
+  kExact,    // every operation of the contract by itself
+  kFused,    // products fused with the sum; they are exact
+  kBF16Dot,  // both products and the sum by one instruction of AVX512_BF16
 };
 
 // One instance of the nest in nest-inl.h, and what it is made for.

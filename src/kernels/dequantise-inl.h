@@ -67,9 +67,8 @@ class Reader<DType::kI32> {
         bias_(static_cast<const char*>(call.bias) + part.first_channel * bias_bytes_) {
     // A product with 1.0f is exact, so an absent scale costs no branch.
     static constexpr float kOne = 1.0f;
-    activation_scale_ = call.activation_scale
-                            ? call.activation_scale + token * call.activation_stride
-                            : &kOne;
+    activation_scale_ =
+        call.activation_scale ? call.activation_scale + token * call.activation_stride : &kOne;
     activation_stride_ = call.activation_scale ? call.activation_stride : 0;
   }
 

@@ -187,9 +187,9 @@ struct Unpacked {
 #endif
 
 // Calls body(step, first) for each step of `pairs` pairs, `first` being its first pair: unrolled
-// with constants if kPairs is not 0. Where a last step does not fit, it is pulled back to end at the
-// last pair, and repeats pairs of the one before: no masks, nothing touched past the end, and the
-// same bytes again, since inputs and outputs never overlap. The number of the step goes on, for
+// with constants if kPairs is not 0. Where a last step does not fit, it is pulled back to end at
+// the last pair, and repeats pairs of the one before: no masks, nothing touched past the end, and
+// the same bytes again, since inputs and outputs never overlap. The number of the step goes on, for
 // tables that it must not share with its neighbour.
 template <int64_t kPairs, class DF, class Body>
 HWY_INLINE void ForSteps(DF df, int64_t pairs, const Body& body) {
@@ -198,7 +198,8 @@ HWY_INLINE void ForSteps(DF df, int64_t pairs, const Body& body) {
     constexpr int64_t kSize = 2 * static_cast<int64_t>(hn::MaxLanes(DF()));
     [&]<int64_t... step>(std::integer_sequence<int64_t, step...>) ROPEKV_INLINE_LAMBDA {
       (body(std::integral_constant<int64_t, step>(), step * kSize), ...);
-    }(std::make_integer_sequence<int64_t, kPairs / kSize>());
+    }
+    (std::make_integer_sequence<int64_t, kPairs / kSize>());
   } else {
     for (int64_t step = 0; step * size < pairs; ++step) {
       body(step, HWY_MIN(step * size, pairs - size));

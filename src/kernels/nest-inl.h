@@ -50,9 +50,10 @@ struct Variant {
   template <int64_t kPairs>
   static constexpr bool kInRegisters = kTile == 1 && (kPairs == 32 || kPairs == 64);
   template <int64_t kPairs>
-  using Angles = std::conditional_t<
-      kInRegisters<kPairs>, AnglesInRegisters<Order, AnglesFormat, kInRegisters<kPairs> ? kPairs : 32>,
-      AnglesInMemory<Order, AnglesFormat, FullVectors>>;
+  using Angles =
+      std::conditional_t<kInRegisters<kPairs>,
+                         AnglesInRegisters<Order, AnglesFormat, kInRegisters<kPairs> ? kPairs : 32>,
+                         AnglesInMemory<Order, AnglesFormat, FullVectors>>;
   template <int64_t kPairs>
   using Rotation =
       std::conditional_t<kDot, RotationByBF16Dot<kPairs>,
@@ -62,9 +63,8 @@ struct Variant {
   using FastFormat = ExactFormat;
   using Order = std::conditional_t<kBothBF16, EvenOdd, InOrder>;
   template <int64_t kPairs>
-  using Rotation =
-      RotationByF32<Order, Round, kFused, AnglesInMemory<Order, AnglesFormat, FullVectors>,
-                    FullVectors>;
+  using Rotation = RotationByF32<Order, Round, kFused,
+                                 AnglesInMemory<Order, AnglesFormat, FullVectors>, FullVectors>;
 #endif
 };
 
@@ -144,8 +144,8 @@ void ExactNest(const KernelCall& call) {
 
 #else
 
-// A vector of what a check collects, for each token of a tile. Compilers keep that of a single token
-// in a register.
+// A vector of what a check collects, for each token of a tile. Compilers keep that of a single
+// token in a register.
 template <class DF, int64_t kTile>
 class Collected {
   using D = hn::Repartition<uint16_t, DF>;
@@ -157,7 +157,8 @@ class Collected {
   HWY_INLINE void Fill(hn::Vec<D> value) {
     [&]<int64_t... i>(std::integer_sequence<int64_t, i...>) ROPEKV_INLINE_LAMBDA {
       (Set(i, value), ...);
-    }(std::make_integer_sequence<int64_t, kTile>());
+    }
+    (std::make_integer_sequence<int64_t, kTile>());
   }
 
  private:
@@ -208,6 +209,7 @@ class Nest {
   template <Part part>
   static HWY_INLINE void Heads(const KernelCall& call, const PartCall& to, const Tile& tile,
                                const Rotation& rotation, int8_t* nowhere) {
+    if (to.num_heads == 0) return;
     const DF df;
     const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
     const int64_t head_dim = kPairs ? 2 * kPairs : call.head_dim;
@@ -262,9 +264,9 @@ class Nest {
           if constexpr (part != Part::kQ) {
             const auto quantise = [&](int64_t vector, Vec value) ROPEKV_INLINE_LAMBDA {
               if constexpr (part == Part::kK) value = V::Round::Result(df, value);
-              return Quantise::Quantise(
-                  value, hn::LoadU(df, reciprocals + (4 * step + vector) * lanes),
-                  hn::LoadU(df, shifts + step * shift_step + vector * lanes));
+              return Quantise::Quantise(value,
+                                        hn::LoadU(df, reciprocals + (4 * step + vector) * lanes),
+                                        hn::LoadU(df, shifts + step * shift_step + vector * lanes));
             };
             const auto a = quantise(0, lo_a), b = quantise(1, lo_b);
             const auto c = quantise(2, hi_a), d = quantise(3, hi_b);

@@ -82,8 +82,7 @@ struct QuantiseByReciprocal {
 
   static HWY_INLINE bool Failed(Check least) {
     const hn::RebindToSigned<DF> di;
-    const auto fraction =
-        hn::And(hn::BitCast(di, least), hn::Set(di, 0xFFFF & ~(2 * kMargin - 1)));
+    const auto fraction = hn::And(hn::BitCast(di, least), hn::Set(di, 0xFFFF & ~(2 * kMargin - 1)));
     return !hn::AllFalse(di, hn::Eq(fraction, hn::Zero(di)));
   }
 
@@ -100,16 +99,15 @@ struct QuantiseByReciprocal {
     const DF df;
     const auto usable = hn::Le(hn::Abs(offset), hn::Set(df, 126.0f));
     // kMargin too high on purpose, so that the fractions in doubt are [0, 2 * kMargin).
-    return OrNaN(usable, hn::Add(hn::Mul(offset, hn::Set(df, 65536.0f)),
-                                 hn::Set(df, 32768.0f + kMargin)));
+    return OrNaN(usable,
+                 hn::Add(hn::Mul(offset, hn::Set(df, 65536.0f)), hn::Set(df, 32768.0f + kMargin)));
   }
 
  private:
   static constexpr int kMargin = 4;
 
   static HWY_INLINE Float32<DF> OrNaN(hn::Mask<DF> usable, Float32<DF> value) {
-    return hn::IfThenElse(usable, value,
-                          hn::Set(DF(), std::numeric_limits<float>::quiet_NaN()));
+    return hn::IfThenElse(usable, value, hn::Set(DF(), std::numeric_limits<float>::quiet_NaN()));
   }
 };
 

@@ -59,8 +59,8 @@ HWY_INLINE void Rotate(DF df, V cos_lo, V sin_lo, V cos_hi, V sin_hi, V& lo, V& 
 }
 
 // cos and sin of the tokens of a tile, made once for all of their heads. Each step has eight
-// vectors, in the order in which Rotate takes them: cos_lo, sin_lo, cos_hi, sin_hi, each of a and of
-// b. lo belongs to channels [0, h), hi to [h, 2h); they are independent.
+// vectors, in the order in which Rotate takes them: cos_lo, sin_lo, cos_hi, sin_hi, each of a and
+// of b. lo belongs to channels [0, h), hi to [h, 2h); they are independent.
 
 // In memory, as f32.
 template <class Order, class Format, class DF>
@@ -88,8 +88,8 @@ class AnglesInMemory {
   }
 
   HWY_INLINE Float32<DF> Get(int64_t i, int64_t half, int64_t step, int64_t at) const {
-    return hn::Load(DF(), data_ + i * Stride(half) +
-                              (8 * step + at) * static_cast<int64_t>(hn::Lanes(DF())));
+    return hn::Load(
+        DF(), data_ + i * Stride(half) + (8 * step + at) * static_cast<int64_t>(hn::Lanes(DF())));
   }
 
  private:
@@ -157,9 +157,8 @@ class RotationByF32 {
   template <class V = Float32<DF>>
   HWY_INLINE void Turn(int64_t i, int64_t half, int64_t step, V& lo_a, V& lo_b, V& hi_a,
                        V& hi_b) const {
-    const auto angle = [&](int64_t at) ROPEKV_INLINE_LAMBDA {
-      return angles_.Get(i, half, step, at);
-    };
+    const auto angle = [&](int64_t at)
+                           ROPEKV_INLINE_LAMBDA { return angles_.Get(i, half, step, at); };
     Rotate<Round, fused>(DF(), angle(0), angle(2), angle(4), angle(6), lo_a, hi_a);
     Rotate<Round, fused>(DF(), angle(1), angle(3), angle(5), angle(7), lo_b, hi_b);
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The body of the translation unit of a source dtype, ROPEKV_SOURCE: compiles its variants for every
-// target, and finds them again at run time. Has no include guard of its own: Highway includes it
-// once per target.
+// The body of the translation unit of a source dtype, ROPEKV_SOURCE: compiles its variants for
+// every target, and finds them again at run time. Has no include guard of its own: Highway includes
+// it once per target.
 // clang-format off
 #include "kernels/targets.h"
 #include "hwy/foreach_target.h"
@@ -36,7 +36,9 @@ Kernel Describe() {
           .prepare = &PrepareTables<typename V::Order, FullVectors>,
           .step = 2 * static_cast<int64_t>(hn::Lanes(FullVectors())),
           .unrolled_pairs = kPairs,
-          .rotation = V::kDot ? kBF16Dot : V::kFused ? kFused : kExact,
+          .rotation = V::kDot     ? kBF16Dot
+                      : V::kFused ? kFused
+                                  : kExact,
           .streams = stores == Stores::kStreaming};
 }
 
@@ -54,8 +56,8 @@ Kernel FindFor(int64_t head_dim) {
   return Describe<V, 0, stores>();
 }
 
-// Streams on x86 only: what Highway streams elsewhere is an ordinary store. Of heads of whole lines,
-// of which each is filled by whole steps.
+// Streams on x86 only: what Highway streams elsewhere is an ordinary store. Of heads of whole
+// lines, of which each is filled by whole steps.
 template <class V>
 Kernel FindFor(int64_t head_dim, bool streams) {
   const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(FullVectors()));
@@ -72,16 +74,16 @@ Kernel FindFor(int64_t head_dim, bool streams) {
 template <bool native_bf16>
 Kernel Find(DType output, Numerics numerics, int64_t head_dim, bool streams) {
   Kernel kernel;
-#define ROPEKV_FIND(SOURCE, OUTPUT, NUMERICS)                                                \
-  if (output == DType::OUTPUT && numerics == Numerics::NUMERICS) {                           \
-    constexpr bool kNative = native_bf16 && DType::OUTPUT == DType::kBF16;                   \
-    kernel = FindFor<Variant<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, kNative>>(    \
-        head_dim, streams);                                                                  \
+#define ROPEKV_FIND(SOURCE, OUTPUT, NUMERICS)                                                      \
+  if (output == DType::OUTPUT && numerics == Numerics::NUMERICS) {                                 \
+    constexpr bool kNative = native_bf16 && DType::OUTPUT == DType::kBF16;                         \
+    kernel = FindFor<Variant<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, kNative>>(head_dim, \
+                                                                                         streams); \
   }
   ROPEKV_CONCAT(ROPEKV_VARIANTS_OF_, ROPEKV_SOURCE)
   (ROPEKV_FIND)
 #undef ROPEKV_FIND
-  return kernel;
+      return kernel;
 }
 
 }  // namespace

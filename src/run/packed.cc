@@ -99,8 +99,8 @@ class PackedWalk {
   Channels<const char> WeightOf(TensorId id, int64_t head, int64_t channel) const {
     Channels<const char> channels = ChannelsOf(id, static_cast<const char*>(rows_.Weight(id)));
     if (channels.data == nullptr) return channels;
-    channels.data += plan_.axes_of(id).head * head * channels.element_bytes +
-                     channel * channels.stride_bytes;
+    channels.data +=
+        plan_.axes_of(id).head * head * channels.element_bytes + channel * channels.stride_bytes;
     return channels;
   }
 
@@ -144,10 +144,11 @@ class PackedWalk {
       int8_t* row = cache.data ? row_.as<int8_t>() : nullptr;
       one.cache_rows = &row;
       if (tensors.cache != TensorId::kNoTensor) {
-        one.scale = {static_cast<const float*>(
-                         scale_.Pack(WeightOf(tensors.scale, head, 0), block)), 0, 1};
-        one.offset = {static_cast<const float*>(
-                          offset_.Pack(WeightOf(tensors.offset, head, 0), block)), 0, 1};
+        one.scale = {
+            static_cast<const float*>(scale_.Pack(WeightOf(tensors.scale, head, 0), block)), 0, 1};
+        one.offset = {
+            static_cast<const float*>(offset_.Pack(WeightOf(tensors.offset, head, 0), block)), 0,
+            1};
         one.tables = {tables_[0], tables_[1]};
         if (!plan_.kernel.exact) plan_.kernel.prepare(one, call.head_dim);
       }

@@ -8,7 +8,8 @@
 
 namespace ropekv::internal {
 
-// Walk, for a plan whose heads are packed: through dense buffers, a block of a head at a time. Slow.
+// Walk, for a plan whose heads are packed: through dense buffers, a block of a head at a time.
+// Slow.
 void WalkPacked(const PlanData& plan, const Args& args, TokenRange range);
 
 }  // namespace ropekv::internal

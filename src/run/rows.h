@@ -56,8 +56,8 @@ class Rows {
     if (plan_.footprints[static_cast<size_t>(id)].length == 0) return nullptr;
     const Axes& axes = plan_.axes_of(id);
     const int64_t seq = plan_.sizes.seq_len;
-    return data + (token / seq * axes.batch + token % seq * axes.seq) *
-                      ElementBytes(SpecOf(id).dtype);
+    return data +
+           (token / seq * axes.batch + token % seq * axes.seq) * ElementBytes(SpecOf(id).dtype);
   }
 
   template <class Address>

@@ -29,8 +29,10 @@ void CopyRowMajor(const TensorSpec& tensor, const void* from, void* to) {
   auto* at = static_cast<char*>(to);
   for (int64_t row = 0; row < tensor.shape[0]; ++row) {
     for (int64_t column = 0; column < columns; ++column, at += bytes) {
-      const int64_t element = row * tensor.stride[0] + (tensor.rank == 1 ? 0 : column * tensor.stride[1]);
-      std::memcpy(at, static_cast<const char*>(from) + element * static_cast<int64_t>(bytes), bytes);
+      const int64_t element =
+          row * tensor.stride[0] + (tensor.rank == 1 ? 0 : column * tensor.stride[1]);
+      std::memcpy(at, static_cast<const char*>(from) + element * static_cast<int64_t>(bytes),
+                  bytes);
     }
   }
 }
@@ -61,8 +63,8 @@ void Place(const PlanData& plan, Arena& arena, BoundWeights& weights) {
   if (plan.packed || plan.kernel.exact) return;
   const int64_t bytes = plan.sizes.num_kv_heads * plan.kernel.TableSize(plan.sizes.head_dim) *
                         static_cast<int64_t>(sizeof(float));
-  for (float** table : {&weights.k.reciprocals, &weights.k.shifts, &weights.v.reciprocals,
-                        &weights.v.shifts}) {
+  for (float** table :
+       {&weights.k.reciprocals, &weights.k.shifts, &weights.v.reciprocals, &weights.v.shifts}) {
     *table = static_cast<float*>(arena.Take(bytes));
   }
 }

@@ -48,7 +48,7 @@ TEST(BenchHelp, NamesEveryOptionAndFitsTheScreen) {
   const std::string help = Succeeds("bench --help");
   for (const char* option :
        {"--model",     "--tokens",  "--x",           "--dtype",  "--numerics",   "--cache",
-        "--kv-output", "--threads", "--quick",       "--full",   "--target",     "--runs",
+        "--kv-output", "--bound",  "--threads", "--quick",       "--full",   "--target",     "--runs",
         "--peer",      "--python",  "--csv",         "--json",   "chain",        "numpy",
         "onnxruntime", "torch",     "torch-compile", "valgrind", "Examples:\n  "}) {
     EXPECT_THAT(help, HasSubstr(option));
@@ -92,6 +92,7 @@ TEST(BenchJson, HasTheKeysPromised) {
   EXPECT_EQ(report["results"][1]["numerics"], "ascend");
   EXPECT_EQ(result["cache"], "page");
   EXPECT_EQ(result["kv_output"], false);
+  EXPECT_EQ(result["bound"], false);
   EXPECT_EQ(result["threads"], 1);
   EXPECT_NE(result["target"], "best");
   EXPECT_EQ(result["runs"], 1);
@@ -203,7 +204,7 @@ TEST(BenchPeers, AreMeasuredOnTheSameDataAndAgree) {
     EXPECT_NE(peer["version"], "");
     EXPECT_EQ(peer["runs"], 1);
     for (const char* key : {"model", "num_q_heads", "num_kv_heads", "head_dim", "tokens", "x",
-                            "dtype", "numerics", "cache", "kv_output", "threads", "floor_ns"}) {
+                            "dtype", "numerics", "cache", "kv_output", "bound", "threads", "floor_ns"}) {
       EXPECT_EQ(peer[key], result[key]) << key;
     }
   }

@@ -1,22 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether a plan streams its outputs past the caches: the one place where tests look at what
-// MakePlan has decided, and change it.
+// Which kernel a call gets: the one place where tests look at what a plan has decided.
 #ifndef ROPEKV_TESTS_SUPPORT_STREAMING_PLAN_H_
 #define ROPEKV_TESTS_SUPPORT_STREAMING_PLAN_H_
 
-#include <memory>
+#include <cstdint>
+#include <limits>
 
 #include "plan/plan.h"
 
 namespace ropekv::testing {
 
-inline bool IsStreaming(const Plan& plan) { return plan.data().row.beyond_caches; }
+// The kernel that Run hands this call to.
+inline const internal::Kernel& KernelOf(const Plan& plan, const Args& args) {
+  return internal::ChooseKernel(plan.data(), args);
+}
 
-// The same plan, but streaming or not: by itself only a plan of very many tokens streams.
-inline Plan WithStreaming(const Plan& plan, bool streaming) {
-  auto data = std::make_shared<PlanData>(plan.data());
-  data->row.beyond_caches = streaming;
-  return Plan(std::move(data));
+// Whether heads go through dense buffers.
+inline bool IsPacked(const Plan& plan) { return plan.data().packed; }
+
+// MakePlan, but streaming if it can, or not at all: by itself only a plan of very many tokens
+// streams.
+inline Result<Plan> MakeStreamingPlan(const Spec& spec, bool streaming) {
+  return internal::MakePlan(spec, streaming ? 0 : std::numeric_limits<int64_t>::max());
 }
 
 }  // namespace ropekv::testing
