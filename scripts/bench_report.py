@@ -27,10 +27,10 @@ KERNELS = [("i32", "f16", "float32", "#0072B2", "o"), ("i32", "bf16", "float32",
 FLOOR = "#777777"
 MOST_PANELS = 8
 
-# The first nine tell points apart.
+# The first ten tell points apart.
 COLUMNS = [("model", "model"), ("tokens", "tokens"), ("x", "x"), ("dtype", "q"),
-           ("numerics", "numerics"), ("cache", "cache"), ("kv_output", "k, v out"), ("bound", "bound"),
-           ("threads", "threads"), ("target", "target"), ("runs", "runs"), ("ns", "ns/call"),
+           ("numerics", "numerics"), ("cache", "cache"), ("kv_output", "k, v out"),
+           ("bound", "bound"), ("threads", "threads"), ("target", "target"), ("runs", "runs"), ("ns", "ns/call"),
            ("ns_min", "min"), ("ns_max", "max"), ("ns_per_token", "ns/token"),
            ("floor_ns", "copy, ns"), ("floor_stores", "copy's stores"), ("ratio", "ratio"),
            ("gbps", "GB/s")]

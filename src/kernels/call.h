@@ -56,6 +56,16 @@ struct KernelCall {
   PartCall q, k, v;
 };
 
+// Which biases a kernel takes. The usual kind has a kernel of its own: a branch in the innermost
+// loop costs 10 %.
+enum class BiasKind : uint8_t {
+  kF32OrNone,
+  kAny,
+};
+inline BiasKind BiasKindOf(DType bias) {
+  return bias == DType::kNone || bias == DType::kF32 ? BiasKind::kF32OrNone : BiasKind::kAny;
+}
+
 // How a kernel rotates.
 enum class Rotation : uint8_t {
   kExact,    // every operation of the contract by itself
@@ -89,8 +99,8 @@ inline constexpr int64_t kLineBytes = 64;
 // The kernel of a variant for heads of this size, or, if they are too short for the vectors of the
 // target, that of the widest target below it for which they are not. Without one (`run` is null)
 // they are too short for all, or the target is not built. `streams` is a wish.
-Kernel FindKernel(Target target, DType source, DType output, Numerics numerics, int64_t head_dim,
-                  bool streams);
+Kernel FindKernel(Target target, DType source, DType output, Numerics numerics, BiasKind bias,
+                  int64_t head_dim, bool streams);
 
 }  // namespace ropekv::internal
 

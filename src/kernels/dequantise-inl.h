@@ -17,8 +17,8 @@ namespace ropekv::internal::HWY_NAMESPACE {
 
 // Reads a head of consecutive tokens' q, k or v, and then the next head. What belongs to channels
 // and not to tokens it leaves to its caller, who keeps it in registers for all tokens of a tile: a
-// Param for each vector. 16-bit x is widened, nothing else.
-template <DType source>
+// Param for each vector. 16-bit x is widened, nothing else; it has no bias.
+template <DType source, BiasKind bias>
 class Reader {
  public:
   using T = uint16_t;
@@ -51,8 +51,8 @@ class Reader {
 
 // float(x + int32_bias) * weight_scale * activation_scale + bias, in this order. The Params are
 // weight_scale and bias.
-template <>
-class Reader<DType::kI32> {
+template <BiasKind kind>
+class Reader<DType::kI32, kind> {
  public:
   using T = int32_t;
   template <class DF>
@@ -77,17 +77,16 @@ class Reader<DType::kI32> {
   HWY_INLINE void LoadParams(DF df, int64_t channel, Float32<DF>& scale_a, Float32<DF>& scale_b,
                              Float32<DF>& bias_a, Float32<DF>& bias_b) const {
     Order::Load(df, weight_scale_ + channel, scale_a, scale_b);
-    if (HWY_LIKELY(bias_bytes_ == 4)) {
-      Order::Load(df, reinterpret_cast<const float*>(bias_) + channel, bias_a, bias_b);
-    } else if (bias_bytes_ == 2) {
-      const auto* bias = reinterpret_cast<const uint16_t*>(bias_) + channel;
-      if (bias_dtype_ == DType::kF16) {
-        Order::template Load16<FormatF16>(df, bias, bias_a, bias_b);
-      } else {
-        Order::template Load16<FormatBF16>(df, bias, bias_a, bias_b);
-      }
+    const char* bias = bias_ + channel * bias_bytes_;
+    if (bias_dtype_ == DType::kNone) {
+      bias_a = bias_b = hn::Set(df, -0.0f);  // which changes nothing
+    } else if (kind == BiasKind::kF32OrNone || bias_bytes_ == 4) {
+      Order::Load(df, reinterpret_cast<const float*>(bias), bias_a, bias_b);
+    } else if (bias_dtype_ == DType::kF16) {
+      Order::template Load16<FormatF16>(df, reinterpret_cast<const uint16_t*>(bias), bias_a, bias_b);
     } else {
-      bias_a = bias_b = hn::Zero(df);
+      Order::template Load16<FormatBF16>(df, reinterpret_cast<const uint16_t*>(bias), bias_a,
+                                         bias_b);
     }
   }
 
@@ -100,14 +99,15 @@ class Reader<DType::kI32> {
     const hn::RebindToSigned<DF> di;
     hn::Vec<decltype(du)> sum_a, sum_b;
     Order::Load(df, reinterpret_cast<const uint32_t*>(x(i)) + channel, sum_a, sum_b);
-    if (bias_dtype_ == DType::kI32) {
+    const bool int_bias = kind == BiasKind::kAny && bias_dtype_ == DType::kI32;
+    if (int_bias) {
       sum_a = hn::Add(sum_a, hn::BitCast(du, bias_a));
       sum_b = hn::Add(sum_b, hn::BitCast(du, bias_b));
     }
     const auto token_scale = hn::Set(df, activation_scale_[i * activation_stride_]);
     a = hn::Mul(hn::Mul(hn::ConvertTo(df, hn::BitCast(di, sum_a)), scale_a), token_scale);
     b = hn::Mul(hn::Mul(hn::ConvertTo(df, hn::BitCast(di, sum_b)), scale_b), token_scale);
-    if (bias_dtype_ != DType::kNone && bias_dtype_ != DType::kI32) {
+    if (!int_bias) {
       a = hn::Add(a, bias_a);
       b = hn::Add(b, bias_b);
     }

@@ -31,10 +31,12 @@ namespace ropekv::internal::HWY_NAMESPACE {
 enum class Part { kQ, kK, kV };
 
 // One variant on one target: which way is fast, beside the exact one.
-template <DType source_t, DType output_t, Numerics numerics_t, bool native_bf16>
+template <DType source_t, DType output_t, Numerics numerics_t, bool native_bf16, BiasKind bias_t>
 struct Variant {
   static constexpr DType kSource = source_t;
   static constexpr DType kOutput = output_t;
+  static constexpr BiasKind kBias = bias_t;
+  using Reader = HWY_NAMESPACE::Reader<kSource, kBias>;
   using Round = Rounding<numerics_t, kSource>;
   using AnglesFormat = FormatOf<kOutput>;
   using ExactFormat = OutputFormat<kSource, kOutput>;
@@ -78,7 +80,7 @@ HWY_NOINLINE void ExactHead(const KernelCall& call, const PartCall& part, bool r
   const FullVectors df;
   using Vec = Float32<FullVectors>;
   const int64_t half = call.head_dim / 2;
-  Reader<V::kSource> reader(call, part, token);
+  typename V::Reader reader(call, part, token);
   reader.NextHead(head * call.head_dim);
   const auto* cos = static_cast<const uint16_t*>(call.cos[token]);
   const auto* sin = static_cast<const uint16_t*>(call.sin[token]);
@@ -90,7 +92,7 @@ HWY_NOINLINE void ExactHead(const KernelCall& call, const PartCall& part, bool r
   ForSteps<0>(df, half, [&](int64_t, int64_t pair) ROPEKV_INLINE_LAMBDA {
     Vec lo_a, lo_b, hi_a, hi_b;
     const auto read = [&](int64_t channel, Vec& a, Vec& b) ROPEKV_INLINE_LAMBDA {
-      typename Reader<V::kSource>::template Param<FullVectors> scale_a, scale_b, bias_a, bias_b;
+      typename V::Reader::template Param<FullVectors> scale_a, scale_b, bias_a, bias_b;
       reader.template LoadParams<InOrder>(df, channel, scale_a, scale_b, bias_a, bias_b);
       reader.template Load<InOrder>(df, 0, channel, scale_a, scale_b, bias_a, bias_b, a, b);
     };
@@ -173,7 +175,7 @@ class Nest {
   using Format = typename V::FastFormat;
   using Rotation = typename V::template Rotation<kPairs>;
   using Quantise = QuantiseByReciprocal<DF>;
-  using Param = typename Reader<V::kSource>::template Param<DF>;
+  using Param = typename V::Reader::template Param<DF>;
   static constexpr bool kStreams = stores == Stores::kStreaming;
   static constexpr int64_t kTile = V::kTile;
 
@@ -216,7 +218,7 @@ class Nest {
     const int64_t half = head_dim / 2;
     const int64_t table = (half + 2 * lanes - 1) / (2 * lanes) * (4 * lanes);
     const int64_t out_stride = to.out_token_stride, heads = to.num_heads;
-    Reader<V::kSource> reader(call, to, tile.token);
+    typename V::Reader reader(call, to, tile.token);
     const bool stores_out = part == Part::kQ || to.out != nullptr;
     auto* out = static_cast<uint16_t*>(to.out);
     if (stores_out) out += tile.token * out_stride;

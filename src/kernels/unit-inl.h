@@ -45,7 +45,7 @@ Kernel Describe() {
 template <class V, Stores stores>
 Kernel FindFor(int64_t head_dim) {
 #if HWY_TARGET == HWY_AVX3
-  switch (head_dim) {
+  if constexpr (V::kBias == BiasKind::kF32OrNone) switch (head_dim) {
     case 64: return Describe<V, 32, stores>();
     case 128: return Describe<V, 64, stores>();
     case 256: return Describe<V, 128, stores>();
@@ -71,14 +71,25 @@ Kernel FindFor(int64_t head_dim, bool streams) {
 
 #endif
 
+template <DType source, DType output, Numerics numerics, bool native_bf16>
+Kernel FindForBias(BiasKind bias, int64_t head_dim, bool streams) {
+  using enum BiasKind;
+  if constexpr (source == DType::kI32) {
+    if (bias == kAny) {
+      return FindFor<Variant<source, output, numerics, native_bf16, kAny>>(head_dim, streams);
+    }
+  }
+  return FindFor<Variant<source, output, numerics, native_bf16, kF32OrNone>>(head_dim, streams);
+}
+
 template <bool native_bf16>
-Kernel Find(DType output, Numerics numerics, int64_t head_dim, bool streams) {
+Kernel Find(DType output, Numerics numerics, BiasKind bias, int64_t head_dim, bool streams) {
   Kernel kernel;
-#define ROPEKV_FIND(SOURCE, OUTPUT, NUMERICS)                                                      \
-  if (output == DType::OUTPUT && numerics == Numerics::NUMERICS) {                                 \
-    constexpr bool kNative = native_bf16 && DType::OUTPUT == DType::kBF16;                         \
-    kernel = FindFor<Variant<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, kNative>>(head_dim, \
-                                                                                         streams); \
+#define ROPEKV_FIND(SOURCE, OUTPUT, NUMERICS)                                                \
+  if (output == DType::OUTPUT && numerics == Numerics::NUMERICS) {                           \
+    constexpr bool kNative = native_bf16 && DType::OUTPUT == DType::kBF16;                   \
+    kernel = FindForBias<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, kNative>(         \
+        bias, head_dim, streams);                                                            \
   }
   ROPEKV_CONCAT(ROPEKV_VARIANTS_OF_, ROPEKV_SOURCE)
   (ROPEKV_FIND)

@@ -108,7 +108,8 @@ void ChooseKernels(PlanData& plan) {
   const bool ascend = spec.numerics == Numerics::kAscend && spec.cos.dtype == DType::kF16;
   const auto find = [&](int64_t head_dim, bool streams) {
     return FindKernel(plan.target, spec.x.dtype, spec.cos.dtype,
-                      ascend ? Numerics::kAscend : Numerics::kFloat32, head_dim, streams);
+                      ascend ? Numerics::kAscend : Numerics::kFloat32,
+                      BiasKindOf(spec.bias.dtype), head_dim, streams);
   };
   plan.packed = plan.sizes.head_dim > kMaxHeadDim || !ChannelsAreDense(plan);
   plan.kernel_head_dim =

@@ -140,12 +140,13 @@ std::vector<json> ValuesOf(const json& report, const char* key) {
 TEST(BenchLists, AreMultiplied) {
   const json report = json::parse(Succeeds(
       "bench --model llama-3-70b-tp8,gemma-2b --tokens 3,1,3 --x bf16,bfloat16 --cache all "
-      "--kv-output false,true --threads 1,2 --runs 1 --json"));
-  EXPECT_EQ(report["results"].size(), 2u * 2 * 3 * 2 * 2);
+      "--kv-output false,true --bound false,true --threads 1,2 --runs 1 --json"));
+  EXPECT_EQ(report["results"].size(), 2u * 2 * 3 * 2 * 2 * 2);
   EXPECT_THAT(ValuesOf(report, "model"), ElementsAre("Llama-3-70B-TP8", "Gemma-2B"));
   EXPECT_THAT(ValuesOf(report, "tokens"), ElementsAre(3, 1));
   EXPECT_THAT(ValuesOf(report, "cache"), ElementsAre("contiguous", "page", "random"));
   EXPECT_THAT(ValuesOf(report, "kv_output"), ElementsAre(false, true));
+  EXPECT_THAT(ValuesOf(report, "bound"), ElementsAre(false, true));
   EXPECT_THAT(ValuesOf(report, "threads"), ElementsAre(1, 2));
 }
 
@@ -161,11 +162,11 @@ TEST(BenchLists, HaveDefaults) {
   EXPECT_THAT(ValuesOf(quick, "tokens"), ElementsAre(1, 16, 256, 4096));
   EXPECT_THAT(ValuesOf(quick, "threads"), ElementsAre(1));
   const std::string full = "bench --full --x bf16 --tokens 1 --runs 1 --json ";
-  const json models = json::parse(Succeeds(full + "--cache page --kv-output false --threads 1"));
+  const json models = json::parse(Succeeds(full + "--cache page --kv-output false --bound false --threads 1"));
   EXPECT_EQ(models["results"].size(), 20u);
   EXPECT_EQ(ValuesOf(models, "model").size(), 20u);
   const json others = json::parse(Succeeds(full + "--model llama-3-70b-tp8"));
-  EXPECT_EQ(others["results"].size(), 3 * 2 * threads.size());
+  EXPECT_EQ(others["results"].size(), 3 * 2 * 2 * threads.size());
   EXPECT_THAT(ValuesOf(others, "cache"), ElementsAre("contiguous", "page", "random"));
   EXPECT_THAT(ValuesOf(others, "kv_output"), ElementsAre(false, true));
 }
