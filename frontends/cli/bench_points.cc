@@ -74,11 +74,16 @@ std::vector<bench::Point> Cross(const std::vector<bench::Point>& points, T bench
 
 }  // namespace
 
-const PointOptions::Lists PointOptions::kPlain{
-    {"llama-3-8b"}, kAllTokens, {"page"}, {"false"}, {"false"}, {"1", "all"}};
-const PointOptions::Lists PointOptions::kQuick{
-    {"llama-3-8b", "llama-3-70b-tp8"}, {"1", "16", "256", "4096"}, {"page"}, {"false"}, {"false"}, {"1"}};
-const PointOptions::Lists PointOptions::kFull{{"all"}, kAllTokens, {"all"}, {"all"}, {"all"}, {"1", "all"}};
+const PointOptions::Lists PointOptions::kPlain{{"llama-3-8b"}, kAllTokens, {"page"},
+                                               {"false"},      {"false"},  {"1", "all"}};
+const PointOptions::Lists PointOptions::kQuick{{"llama-3-8b", "llama-3-70b-tp8"},
+                                               {"1", "16", "256", "4096"},
+                                               {"page"},
+                                               {"false"},
+                                               {"false"},
+                                               {"1"}};
+const PointOptions::Lists PointOptions::kFull{{"all"}, kAllTokens, {"all"},
+                                              {"all"}, {"all"},    {"1", "all"}};
 
 void PointOptions::AddTo(CLI::App& app) {
   const auto list = [&app](const char* name, Words* values, const std::string& description) {

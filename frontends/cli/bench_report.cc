@@ -93,8 +93,8 @@ ordered_json PeerJson(const Measurement& m, const PeerResult& peer) {
 std::string TableHeading() {
   return fmt::format(
       "{:<16}{:>6} {:<5}{:<5}{:<9}{:<11}{:<3}{:<6}{:>4}{:>11}{:>11} {:>5}{:>9}{:>11}{:>6}{:>6}",
-      "model", "tokens", "x", "q", "numerics", "cache", "kv", "bound", "thr", "ns/call", "min", "+-%", "ns/token",
-      "copy ns", "GB/s", "ratio");
+      "model", "tokens", "x", "q", "numerics", "cache", "kv", "bound", "thr", "ns/call", "min",
+      "+-%", "ns/token", "copy ns", "GB/s", "ratio");
 }
 
 std::string TableRow(const Measurement& m, const Row& row) {

@@ -26,6 +26,7 @@ struct ScaleTables {
 // q, k or v of a call. Strides are in elements; the channels of a head are contiguous.
 struct PartCall {
   int64_t num_heads = 0;
+  int64_t first_head = 0;     // which of the plan's heads is head 0
   int64_t first_channel = 0;  // of head 0, in x, weight_scale and bias
 
   void* out = nullptr;  // null: not wanted
@@ -82,7 +83,7 @@ struct Kernel {
   int64_t unrolled_pairs = 0;  // the pairs of a head for which it is unrolled; 0: any number
   Rotation rotation = Rotation::kExact;
   bool exact = false;    // divides, and takes no tables
-  bool streams = false;  // stores past the caches; needs CanStream()
+  bool streams = false;  // stores past the caches: every output row must begin a line
 
   // Floats of a table for one head.
   int64_t TableSize(int64_t head_dim) const {
@@ -96,11 +97,18 @@ inline constexpr int64_t kMaxHeadDim = 512;
 // Streaming stores are of whole lines of memory. Every output row must begin on one.
 inline constexpr int64_t kLineBytes = 64;
 
+// Where the data of a call is.
+enum class Reach : uint8_t {
+  kInCaches,
+  kBeyond,      // x is asked for ahead
+  kWholeLines,  // beyond, and every output row is of whole lines: they are streamed
+};
+
 // The kernel of a variant for heads of this size, or, if they are too short for the vectors of the
 // target, that of the widest target below it for which they are not. Without one (`run` is null)
-// they are too short for all, or the target is not built. `streams` is a wish.
+// they are too short for all, or the target is not built.
 Kernel FindKernel(Target target, DType source, DType output, Numerics numerics, BiasKind bias,
-                  int64_t head_dim, bool streams);
+                  int64_t head_dim, Reach reach);
 
 }  // namespace ropekv::internal
 

@@ -31,7 +31,9 @@ class Reader {
         token_stride_(call.x_token_stride) {}
 
   template <class Order, class DF>
-  HWY_INLINE void LoadParams(DF, int64_t, Nothing&, Nothing&, Nothing&, Nothing&) const {}
+  HWY_INLINE void LoadParams(DF, int64_t, Nothing& a, Nothing& b, Nothing& c, Nothing& d) const {
+    a = b = c = d = Nothing();
+  }
 
   // The step that begins at this channel of the head of token `i`.
   template <class Order, class DF>
@@ -83,7 +85,8 @@ class Reader<DType::kI32, kind> {
     } else if (kind == BiasKind::kF32OrNone || bias_bytes_ == 4) {
       Order::Load(df, reinterpret_cast<const float*>(bias), bias_a, bias_b);
     } else if (bias_dtype_ == DType::kF16) {
-      Order::template Load16<FormatF16>(df, reinterpret_cast<const uint16_t*>(bias), bias_a, bias_b);
+      Order::template Load16<FormatF16>(df, reinterpret_cast<const uint16_t*>(bias), bias_a,
+                                        bias_b);
     } else {
       Order::template Load16<FormatBF16>(df, reinterpret_cast<const uint16_t*>(bias), bias_a,
                                          bias_b);

@@ -50,7 +50,7 @@ struct Variant {
       std::conditional_t<native_bf16 && kOutput == DType::kBF16, FormatNativeBF16, ExactFormat>;
   using Order = std::conditional_t<kDot, Unpacked, std::conditional_t<kBothBF16, EvenOdd, InOrder>>;
   template <int64_t kPairs>
-  static constexpr bool kInRegisters = kTile == 1 && (kPairs == 32 || kPairs == 64);
+  static constexpr bool kInRegisters = kTile == 1 && kPairs != 0 && kPairs <= 64;
   template <int64_t kPairs>
   using Angles =
       std::conditional_t<kInRegisters<kPairs>,
@@ -167,7 +167,8 @@ class Collected {
   HWY_ALIGN uint16_t data_[kTile][hn::MaxLanes(D())];
 };
 
-template <class V, int64_t kPairs, Stores stores>
+// kAhead: asks for x ahead of its use, for calls beyond the caches.
+template <class V, int64_t kPairs, bool kAhead, Stores stores>
 class Nest {
   using DF = FullVectors;
   using Vec = Float32<DF>;
@@ -176,12 +177,11 @@ class Nest {
   using Rotation = typename V::template Rotation<kPairs>;
   using Quantise = QuantiseByReciprocal<DF>;
   using Param = typename V::Reader::template Param<DF>;
-  static constexpr bool kStreams = stores == Stores::kStreaming;
   static constexpr int64_t kTile = V::kTile;
 
-  // Bytes of x. The processor's own prefetcher does not run far enough ahead of a loop that
-  // computes; further than this the lines are gone again before they are used.
-  static constexpr int64_t kPrefetchBytes = kTile == 1 ? 6144 : 2048;
+  // So many elements of x ahead. The processor's own prefetcher does not run far enough ahead of a
+  // loop that computes; further than this the lines are gone again before they are used.
+  static constexpr int64_t kPrefetch = kTile == 1 ? 6144 / 2 : 2048 / 4;
 
   struct Tile {
     int64_t token, count;
@@ -204,7 +204,7 @@ class Nest {
       Heads<Part::kK>(call, call.k, tile, rotation, nowhere);
       Heads<Part::kV>(call, call.v, tile, rotation, nowhere);
     }
-    if constexpr (kStreams) hwy::FlushStream();
+    if constexpr (stores == Stores::kStreaming) hwy::FlushStream();
   }
 
  private:
@@ -232,10 +232,16 @@ class Nest {
     }
     const float* reciprocals = to.tables.reciprocals;
     const float* shifts = to.tables.shifts;
+    const int64_t row_end = call.v.first_channel + call.v.num_heads * head_dim;
     const int64_t shift_step = to.offset.data ? 4 * lanes : 0;
 
     Collected<DF, kTile> fractions;
     for (int64_t head = 0; head < heads; ++head) {
+      // From the end of a row on to that of the next tile.
+      const int64_t next_head = to.first_channel + (head + 1) * head_dim;
+      const int64_t prefetch =
+          kPrefetch +
+          (next_head + kPrefetch > row_end ? (tile.count - 1) * call.x_token_stride : 0);
       auto range = Format::Begin(df);
       auto largest = Rotation::None();
       if constexpr (part != Part::kQ) fractions.Fill(Quantise::Begin());
@@ -246,7 +252,7 @@ class Nest {
         reader.template LoadParams<Order>(df, half + pair, scale_hi_a, scale_hi_b, bias_hi_a,
                                           bias_hi_b);
         for (int64_t i = 0; i < tile.count; ++i) {
-          if constexpr (kStreams) Prefetch(reader.x(i) + 4 * lanes * step);
+          if constexpr (kAhead) Prefetch(reader.x(i) + prefetch + 4 * lanes * step);
           Vec lo_a, lo_b, hi_a, hi_b;
           if constexpr (part != Part::kV && V::kDot) {
             rotation.Turn(reader.x(i) + pair, reader.x(i) + half + pair, step, lo_a, lo_b, hi_a,
@@ -300,7 +306,7 @@ class Nest {
   // Asks for as much of x as a step reads.
   template <class T>
   static HWY_INLINE void Prefetch(const T* x) {
-    const char* from = reinterpret_cast<const char*>(x) + kPrefetchBytes;
+    const char* from = reinterpret_cast<const char*>(x);
     constexpr int64_t kBytes = 4 * hn::MaxLanes(DF()) * sizeof(T);
     for (int64_t i = 0; i < kBytes; i += kLineBytes) __builtin_prefetch(from + i, 0, 0);
   }

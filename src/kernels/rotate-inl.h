@@ -133,7 +133,7 @@ class AnglesInRegisters {
   }
 
  private:
-  Float32<DF> v_[8 * kPairs / 32];
+  Float32<DF> v_[8 * ((kPairs + 31) / 32)];
 };
 #endif
 
@@ -175,7 +175,7 @@ class RotationByF32 {
 template <int64_t kPairs>
 class RotationByBF16Dot {
   using DF = FullVectors;
-  static constexpr int64_t kSteps = (kPairs ? kPairs : kMaxHeadDim / 2 + 32) / 32;
+  static constexpr int64_t kSteps = ((kPairs ? kPairs : kMaxHeadDim / 2) + 31) / 32;
 
  public:
   // Whether lemma 4 takes these angles: each is 0, or in size from 2^-126 to 2^32.

@@ -80,7 +80,7 @@ std::span<const Target> UsableTargets() noexcept {
 namespace internal {
 
 Kernel FindKernel(Target target, DType source, DType output, Numerics numerics, BiasKind bias,
-                  int64_t head_dim, bool streams) {
+                  int64_t head_dim, Reach reach) {
   bool reached = false;
   for (const Target narrower : UsableTargets()) {
     reached = reached || narrower == target;
@@ -93,7 +93,7 @@ Kernel FindKernel(Target target, DType source, DType output, Numerics numerics, 
 #undef ROPEKV_SOURCE_CASE
       default: return {};
     }
-    const Kernel kernel = find ? find(output, numerics, bias, head_dim, streams) : Kernel();
+    const Kernel kernel = find ? find(output, numerics, bias, head_dim, reach) : Kernel();
     if (kernel.run && kernel.step <= head_dim / 2) return kernel;
   }
   return {};

@@ -23,16 +23,16 @@ namespace {
 #if HWY_TARGET == HWY_SCALAR
 
 template <class V>
-Kernel FindFor(int64_t, bool) {
+Kernel FindFor(int64_t, Reach) {
   return {.run = &ExactNest<V>, .step = 2, .exact = true};
 }
 
 #else
 
-template <class V, int64_t kPairs, Stores stores>
+template <class V, int64_t kPairs, bool kAhead, Stores stores>
 Kernel Describe() {
   using enum Rotation;
-  return {.run = &Nest<V, kPairs, stores>::Run,
+  return {.run = &Nest<V, kPairs, kAhead, stores>::Run,
           .prepare = &PrepareTables<typename V::Order, FullVectors>,
           .step = 2 * static_cast<int64_t>(hn::Lanes(FullVectors())),
           .unrolled_pairs = kPairs,
@@ -42,54 +42,63 @@ Kernel Describe() {
           .streams = stores == Stores::kStreaming};
 }
 
-template <class V, Stores stores>
-Kernel FindFor(int64_t head_dim) {
+// Unrolled for the usual sizes of heads where there are 32 registers.
+template <class V, bool kAhead, Stores stores>
+Kernel FindUnrolled(int64_t head_dim) {
 #if HWY_TARGET == HWY_AVX3
-  if constexpr (V::kBias == BiasKind::kF32OrNone) switch (head_dim) {
-    case 64: return Describe<V, 32, stores>();
-    case 128: return Describe<V, 64, stores>();
-    case 256: return Describe<V, 128, stores>();
-    default: break;
+  if constexpr (V::kBias == BiasKind::kF32OrNone) {
+    constexpr bool kStreams = stores == Stores::kStreaming;
+    if constexpr (kStreams || !kAhead) {  // beyond the caches these are streamed
+      switch (head_dim) {
+        case 64: return Describe<V, 32, kAhead, stores>();
+        case 128: return Describe<V, 64, kAhead, stores>();
+        case 256: return Describe<V, 128, kAhead, stores>();
+        default: break;
+      }
+    }
+    if constexpr (!kStreams) {  // and these cannot be
+      if (head_dim == 96) return Describe<V, 48, kAhead, stores>();
+    }
   }
 #endif
   (void)head_dim;
-  return Describe<V, 0, stores>();
+  return Describe<V, 0, kAhead, stores>();
 }
 
-// Streams on x86 only: what Highway streams elsewhere is an ordinary store. Of heads of whole
-// lines, of which each is filled by whole steps.
 template <class V>
-Kernel FindFor(int64_t head_dim, bool streams) {
-  const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(FullVectors()));
-  if constexpr (HWY_ARCH_X86) {
-    if (streams && head_dim % kLineBytes == 0 && head_dim % (2 * step) == 0) {
-      return FindFor<V, Stores::kStreaming>(head_dim);
+Kernel FindFor(int64_t head_dim, Reach reach) {
+  if (reach == Reach::kInCaches) return FindUnrolled<V, false, Stores::kOrdinary>(head_dim);
+  if constexpr (HWY_ARCH_X86) {  // what Highway streams elsewhere is an ordinary store
+    const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(FullVectors()));
+    const bool whole_lines = head_dim % kLineBytes == 0 && head_dim % (2 * step) == 0;
+    if (reach == Reach::kWholeLines && whole_lines) {
+      return FindUnrolled<V, true, Stores::kStreaming>(head_dim);
     }
   }
-  return FindFor<V, Stores::kOrdinary>(head_dim);
+  return FindUnrolled<V, true, Stores::kOrdinary>(head_dim);
 }
 
 #endif
 
 template <DType source, DType output, Numerics numerics, bool native_bf16>
-Kernel FindForBias(BiasKind bias, int64_t head_dim, bool streams) {
+Kernel FindForBias(BiasKind bias, int64_t head_dim, Reach reach) {
   using enum BiasKind;
   if constexpr (source == DType::kI32) {
     if (bias == kAny) {
-      return FindFor<Variant<source, output, numerics, native_bf16, kAny>>(head_dim, streams);
+      return FindFor<Variant<source, output, numerics, native_bf16, kAny>>(head_dim, reach);
     }
   }
-  return FindFor<Variant<source, output, numerics, native_bf16, kF32OrNone>>(head_dim, streams);
+  return FindFor<Variant<source, output, numerics, native_bf16, kF32OrNone>>(head_dim, reach);
 }
 
 template <bool native_bf16>
-Kernel Find(DType output, Numerics numerics, BiasKind bias, int64_t head_dim, bool streams) {
+Kernel Find(DType output, Numerics numerics, BiasKind bias, int64_t head_dim, Reach reach) {
   Kernel kernel;
-#define ROPEKV_FIND(SOURCE, OUTPUT, NUMERICS)                                                \
-  if (output == DType::OUTPUT && numerics == Numerics::NUMERICS) {                           \
-    constexpr bool kNative = native_bf16 && DType::OUTPUT == DType::kBF16;                   \
-    kernel = FindForBias<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, kNative>(         \
-        bias, head_dim, streams);                                                            \
+#define ROPEKV_FIND(SOURCE, OUTPUT, NUMERICS)                                        \
+  if (output == DType::OUTPUT && numerics == Numerics::NUMERICS) {                   \
+    constexpr bool kNative = native_bf16 && DType::OUTPUT == DType::kBF16;           \
+    kernel = FindForBias<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, kNative>( \
+        bias, head_dim, reach);                                                      \
   }
   ROPEKV_CONCAT(ROPEKV_VARIANTS_OF_, ROPEKV_SOURCE)
   (ROPEKV_FIND)

@@ -9,7 +9,8 @@
 namespace ropekv::internal {
 
 // A unit's kernel for this target, or one without `run`.
-using FindInUnit = Kernel(DType output, Numerics numerics, BiasKind bias, int64_t head_dim, bool streams);
+using FindInUnit = Kernel(DType output, Numerics numerics, BiasKind bias, int64_t head_dim,
+                          Reach reach);
 
 // Null: not built for this processor.
 #define ROPEKV_DECLARE_UNIT(source) FindInUnit* UnitOf_##source(Target target);

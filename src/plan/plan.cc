@@ -99,6 +99,20 @@ bool ChannelsAreDense(const PlanData& plan) {
   return true;
 }
 
+// As far as strides tell.
+bool RowsAreWholeLines(const PlanData& plan) {
+  int64_t bits = 0;
+  for (const TensorId id : {TensorId::kKCache, TensorId::kVCache}) {
+    const auto& strides = (plan.normalised.*kTensorFields[static_cast<size_t>(id)].spec).stride;
+    bits |= strides[0] | strides[1] | strides[2];
+  }
+  for (const TensorId id : {TensorId::kQ, TensorId::kK, TensorId::kV}) {
+    const Axes& axes = plan.axes_of(id);
+    bits |= (axes.batch | axes.seq | axes.head) * ElementBytes(plan.normalised.q.dtype);
+  }
+  return bits % kLineBytes == 0;
+}
+
 // The block in which heads are packed that are too short for every kernel.
 constexpr int64_t kShortestHeadDim = 16;
 
@@ -106,32 +120,24 @@ void ChooseKernels(PlanData& plan) {
   const Spec& spec = plan.normalised;
   // With bf16 tables the two numerics are one.
   const bool ascend = spec.numerics == Numerics::kAscend && spec.cos.dtype == DType::kF16;
-  const auto find = [&](int64_t head_dim, bool streams) {
+  const auto find = [&](int64_t head_dim, Reach reach) {
     return FindKernel(plan.target, spec.x.dtype, spec.cos.dtype,
-                      ascend ? Numerics::kAscend : Numerics::kFloat32,
-                      BiasKindOf(spec.bias.dtype), head_dim, streams);
+                      ascend ? Numerics::kAscend : Numerics::kFloat32, BiasKindOf(spec.bias.dtype),
+                      head_dim, reach);
   };
   plan.packed = plan.sizes.head_dim > kMaxHeadDim || !ChannelsAreDense(plan);
   plan.kernel_head_dim =
       plan.packed ? std::min(plan.sizes.head_dim, kMaxPackedHeadDim) : plan.sizes.head_dim;
-  plan.kernel = find(plan.kernel_head_dim, false);
+  const bool beyond = plan.sizes.num_tokens > plan.cache_bytes / plan.bytes_per_token;
+  const Reach reach = beyond ? Reach::kBeyond : Reach::kInCaches;
+  plan.kernel = find(plan.kernel_head_dim, reach);
   if (plan.kernel.run == nullptr) {
     plan.packed = true;
     plan.kernel_head_dim = kShortestHeadDim;
-    plan.kernel = find(plan.kernel_head_dim, false);
+    plan.kernel = find(plan.kernel_head_dim, reach);
   }
-  if (plan.packed || plan.sizes.num_tokens <= plan.cache_bytes / plan.bytes_per_token) return;
-  int64_t bits = plan.axes_of(TensorId::kKCache).head | plan.axes_of(TensorId::kVCache).head;
-  for (const TensorId id : {TensorId::kKCache, TensorId::kVCache}) {
-    const auto& strides = (spec.*kTensorFields[static_cast<size_t>(id)].spec).stride;
-    bits |= strides[0] | strides[1];
-  }
-  for (const TensorId id : {TensorId::kQ, TensorId::kK, TensorId::kV}) {
-    const Axes& axes = plan.axes_of(id);
-    bits |= (axes.batch | axes.seq | axes.head) * ElementBytes(spec.q.dtype);
-  }
-  if (bits % kLineBytes != 0) return;
-  const Kernel kernel = find(plan.kernel_head_dim, true);
+  if (plan.packed || !beyond || !RowsAreWholeLines(plan)) return;
+  const Kernel kernel = find(plan.kernel_head_dim, Reach::kWholeLines);
   if (kernel.streams) plan.streaming_kernel = kernel;
 }
 

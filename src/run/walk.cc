@@ -15,20 +15,44 @@ namespace {
 // Tokens a kernel call: enough to make its cost vanish, few enough for the stack.
 constexpr int64_t kChunk = 256;
 
-// Floats of a table that is made for a call: 8 heads of 128. More heads go in rounds.
-constexpr int64_t kTableRoom = 1024;
+// The tables of a call whose weights are not bound, on the stack: of 16 heads of 128 for k and for
+// v, or of half as many with offsets. More heads go in rounds, k before v, so that each round reads
+// x in the order of memory.
+class Tables {
+ public:
+  // Points `part` at its heads [first, first + count), as many as there is still room for, and
+  // makes their tables. Returns how many.
+  int64_t Prepare(const Kernel& kernel, int64_t head_dim, int64_t first, PartCall& part) {
+    const int64_t size = kernel.TableSize(head_dim);
+    const int64_t fit = (room_ - kOneShift) / (part.offset.data ? 2 * size : size);
+    part.num_heads = std::clamp<int64_t>(fit, 0, part.num_heads - first);
+    part.first_head = first;
+    part.first_channel += first * head_dim;
+    part.scale.data += first * part.scale.head_stride;
+    if (part.offset.data) part.offset.data += first * part.offset.head_stride;
+    part.tables.reciprocals = Take(part.num_heads * size);
+    part.tables.shifts = Take(part.offset.data ? part.num_heads * size : kOneShift);
+    kernel.prepare(part, head_dim);
+    return part.num_heads;
+  }
 
-// The kv heads [first, first + count) alone.
-void TakeHeads(PartCall& part, int64_t first, int64_t count, int64_t head_dim) {
-  part.num_heads = count;
-  part.first_channel += first * head_dim;
-  part.scale.data += first * part.scale.head_stride;
-  if (part.offset.data) part.offset.data += first * part.offset.head_stride;
-}
+ private:
+  static constexpr int64_t kOneShift = 64;
 
-// Hands tokens to the kernel in chunks that lie in one run; of k and v, heads from `first` on.
+  float* Take(int64_t floats) {
+    float* taken = data_ + (kRoom - room_);
+    room_ -= floats;
+    return taken;
+  }
+
+  static constexpr int64_t kRoom = 2 * (2048 + kOneShift);
+  int64_t room_ = kRoom;
+  alignas(kLineBytes) float data_[kRoom];
+};
+
+// Hands tokens to the kernel in chunks that lie in one run.
 void RunChunks(const PlanData& plan, const Rows& rows, const Kernel& kernel, KernelCall call,
-               int64_t first, TokenRange range) {
+               TokenRange range) {
   const void* cos[kChunk];
   const void* sin[kChunk];
   int8_t* k_rows[kChunk];
@@ -41,14 +65,14 @@ void RunChunks(const PlanData& plan, const Rows& rows, const Kernel& kernel, Ker
     call.num_tokens = std::min({kChunk, range.end - token, plan.inner - token % plan.inner});
     rows.Inputs(TensorId::kCos, token, call.num_tokens, cos);
     rows.Inputs(TensorId::kSin, token, call.num_tokens, sin);
-    rows.Cache(TensorId::kKCache, token, call.num_tokens, first, k_rows);
-    rows.Cache(TensorId::kVCache, token, call.num_tokens, first, v_rows);
+    rows.Cache(TensorId::kKCache, token, call.num_tokens, call.k.first_head, k_rows);
+    rows.Cache(TensorId::kVCache, token, call.num_tokens, call.v.first_head, v_rows);
     call.x = rows.Input(TensorId::kX, token);
     call.activation_scale =
         static_cast<const float*>(rows.Input(TensorId::kActivationScale, token));
     call.q.out = rows.Output(TensorId::kQ, token, 0);
-    call.k.out = rows.Output(TensorId::kK, token, first);
-    call.v.out = rows.Output(TensorId::kV, token, first);
+    call.k.out = rows.Output(TensorId::kK, token, call.k.first_head);
+    call.v.out = rows.Output(TensorId::kV, token, call.v.first_head);
     kernel.run(call);
   }
 }
@@ -70,26 +94,19 @@ void Walk(const PlanData& plan, const Args& args, TokenRange range) {
   if (plan.weights) {
     call.k.tables = plan.weights->k;
     call.v.tables = plan.weights->v;
-    return RunChunks(plan, rows, kernel, call, 0, range);
+    return RunChunks(plan, rows, kernel, call, range);
   }
-  if (kernel.exact) return RunChunks(plan, rows, kernel, call, 0, range);
-  alignas(kLineBytes) float tables[4][kTableRoom];
+  if (kernel.exact) return RunChunks(plan, rows, kernel, call, range);
   const int64_t heads = plan.sizes.num_kv_heads;
-  const int64_t most = kTableRoom / kernel.TableSize(call.head_dim);
-  int64_t first = 0;
+  int64_t k_head = 0, v_head = 0;
   do {
-    const int64_t count = std::min(most, heads - first);
+    Tables tables;
     KernelCall round = call;
-    if (first > 0) round.q.num_heads = 0;
-    TakeHeads(round.k, first, count, call.head_dim);
-    TakeHeads(round.v, first, count, call.head_dim);
-    round.k.tables = {tables[0], tables[1]};
-    round.v.tables = {tables[2], tables[3]};
-    kernel.prepare(round.k, call.head_dim);
-    kernel.prepare(round.v, call.head_dim);
-    RunChunks(plan, rows, kernel, round, first, range);
-    first += count;
-  } while (first < heads);
+    if (k_head + v_head > 0) round.q.num_heads = 0;
+    k_head += tables.Prepare(kernel, call.head_dim, k_head, round.k);
+    v_head += tables.Prepare(kernel, call.head_dim, v_head, round.v);
+    RunChunks(plan, rows, kernel, round, range);
+  } while (v_head < heads);
 }
 
 }  // namespace ropekv::internal

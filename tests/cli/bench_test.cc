@@ -46,11 +46,11 @@ void Refuses(const std::string& arguments, const std::string& message) {
 
 TEST(BenchHelp, NamesEveryOptionAndFitsTheScreen) {
   const std::string help = Succeeds("bench --help");
-  for (const char* option :
-       {"--model",     "--tokens",  "--x",           "--dtype",  "--numerics",   "--cache",
-        "--kv-output", "--bound",  "--threads", "--quick",       "--full",   "--target",     "--runs",
-        "--peer",      "--python",  "--csv",         "--json",   "chain",        "numpy",
-        "onnxruntime", "torch",     "torch-compile", "valgrind", "Examples:\n  "}) {
+  for (const char* option : {"--model", "--tokens",      "--x",      "--dtype",      "--numerics",
+                             "--cache", "--kv-output",   "--bound",  "--threads",    "--quick",
+                             "--full",  "--target",      "--runs",   "--peer",       "--python",
+                             "--csv",   "--json",        "chain",    "numpy",        "onnxruntime",
+                             "torch",   "torch-compile", "valgrind", "Examples:\n  "}) {
     EXPECT_THAT(help, HasSubstr(option));
   }
   for (const std::string& line : LinesOf(help)) {
@@ -162,7 +162,8 @@ TEST(BenchLists, HaveDefaults) {
   EXPECT_THAT(ValuesOf(quick, "tokens"), ElementsAre(1, 16, 256, 4096));
   EXPECT_THAT(ValuesOf(quick, "threads"), ElementsAre(1));
   const std::string full = "bench --full --x bf16 --tokens 1 --runs 1 --json ";
-  const json models = json::parse(Succeeds(full + "--cache page --kv-output false --bound false --threads 1"));
+  const json models =
+      json::parse(Succeeds(full + "--cache page --kv-output false --bound false --threads 1"));
   EXPECT_EQ(models["results"].size(), 20u);
   EXPECT_EQ(ValuesOf(models, "model").size(), 20u);
   const json others = json::parse(Succeeds(full + "--model llama-3-70b-tp8"));
@@ -204,8 +205,9 @@ TEST(BenchPeers, AreMeasuredOnTheSameDataAndAgree) {
     EXPECT_EQ(peer["operator_ns"], result["ns"]);
     EXPECT_NE(peer["version"], "");
     EXPECT_EQ(peer["runs"], 1);
-    for (const char* key : {"model", "num_q_heads", "num_kv_heads", "head_dim", "tokens", "x",
-                            "dtype", "numerics", "cache", "kv_output", "bound", "threads", "floor_ns"}) {
+    for (const char* key :
+         {"model", "num_q_heads", "num_kv_heads", "head_dim", "tokens", "x", "dtype", "numerics",
+          "cache", "kv_output", "bound", "threads", "floor_ns"}) {
       EXPECT_EQ(peer[key], result[key]) << key;
     }
   }
