@@ -197,9 +197,9 @@ HWY_INLINE void ForSteps(DF df, int64_t pairs, const Body& body) {
   if constexpr (kPairs != 0) {
     constexpr int64_t kSize = 2 * static_cast<int64_t>(hn::MaxLanes(DF()));
     [&]<int64_t... step>(std::integer_sequence<int64_t, step...>) ROPEKV_INLINE_LAMBDA {
-      (body(std::integral_constant<int64_t, step>(), step * kSize), ...);
+      (body(std::integral_constant<int64_t, step>(), HWY_MIN(step * kSize, kPairs - kSize)), ...);
     }
-    (std::make_integer_sequence<int64_t, kPairs / kSize>());
+    (std::make_integer_sequence<int64_t, (kPairs + kSize - 1) / kSize>());
   } else {
     for (int64_t step = 0; step * size < pairs; ++step) {
       body(step, HWY_MIN(step * size, pairs - size));

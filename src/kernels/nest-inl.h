@@ -186,16 +186,24 @@ class Nest {
   struct Tile {
     int64_t token, count;
     bool usual[kTile];  // whether the rotation takes their angles
+    int64_t row_end;    // the channel of x after the last one read
+    int64_t next_row;   // from there to the first one read of the next tile
   };
 
  public:
   static HWY_NOINLINE void Run(const KernelCall& call) {
     const int64_t half = call.head_dim / 2;
     const int64_t tokens = kTile == 1 ? 1 : HWY_MIN(kTile, Rotation::Tokens(half));
+    const int64_t row_begin = call.q.num_heads ? call.q.first_channel
+                              : call.k.num_heads ? call.k.first_channel
+                                                 : call.v.first_channel;
+    const PartCall& last = call.v.num_heads ? call.v : call.k.num_heads ? call.k : call.q;
+    const int64_t row_end = last.first_channel + last.num_heads * call.head_dim;
     Rotation rotation;
     HWY_ALIGN int8_t nowhere[kMaxHeadDim];
     for (int64_t token = 0; token < call.num_tokens; token += tokens) {
-      Tile tile = {token, HWY_MIN(tokens, call.num_tokens - token), {}};
+      Tile tile = {token, HWY_MIN(tokens, call.num_tokens - token), {}, row_end, 0};
+      tile.next_row = tile.count * call.x_token_stride - (row_end - row_begin);
       if constexpr (kTile == 1) tile.count = 1;
       for (int64_t i = 0; i < tile.count; ++i) {
         tile.usual[i] = rotation.Load(i, call.cos[token + i], call.sin[token + i], half);
@@ -232,16 +240,14 @@ class Nest {
     }
     const float* reciprocals = to.tables.reciprocals;
     const float* shifts = to.tables.shifts;
-    const int64_t row_end = call.v.first_channel + call.v.num_heads * head_dim;
     const int64_t shift_step = to.offset.data ? 4 * lanes : 0;
 
     Collected<DF, kTile> fractions;
     for (int64_t head = 0; head < heads; ++head) {
-      // From the end of a row on to that of the next tile.
+      // From the end of a row on to the next tile's.
       const int64_t next_head = to.first_channel + (head + 1) * head_dim;
       const int64_t prefetch =
-          kPrefetch +
-          (next_head + kPrefetch > row_end ? (tile.count - 1) * call.x_token_stride : 0);
+          kPrefetch + (next_head + kPrefetch > tile.row_end ? tile.next_row : 0);
       auto range = Format::Begin(df);
       auto largest = Rotation::None();
       if constexpr (part != Part::kQ) fractions.Fill(Quantise::Begin());
