@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <charconv>
 #include <system_error>
-#include <thread>
 
 #include "frontends/cli/case_file.h"
 #include "frontends/cli/errors.h"
+#include "frontends/cli/machine.h"
 
 namespace ropekv::cli {
 namespace {
@@ -98,7 +98,7 @@ void PointOptions::AddTo(CLI::App& app) {
   list("--kv-output", &lists_.kv_outputs, cli::Words(kBoolChoices) + ", or all: both");
   list("--bound", &lists_.bounds,
        cli::Words(kBoolChoices) + ", or all: both; weights bound to the plan before it is timed");
-  list("--threads", &lists_.threads, "Numbers, or all: the machine's");
+  list("--threads", &lists_.threads, "Numbers, or all: as `ropekv info` counts");
   CLI::Option* quick = app.add_flag("--quick", quick_, "Few points, see below");
   app.add_flag("--full", full_, "Every point, see below")->excludes(quick);
   app.add_option("--target", target_, "Instruction set; the best unless given")
@@ -149,7 +149,7 @@ std::vector<bench::Point> PointOptions::Points() const {
                  ParseChoices("--bound", ListOrDefault(&Lists::bounds), kBoolChoices));
   points = Cross(points, &Point::threads,
                  ParseEach(ListOrDefault(&Lists::threads), [](const std::string& word) {
-                   return word == "all" ? static_cast<int>(std::thread::hardware_concurrency())
+                   return word == "all" ? ThreadCount()
                                         : static_cast<int>(ParseCount("--threads", word, 4096));
                  }));
   points = Cross(points, &Point::tokens,

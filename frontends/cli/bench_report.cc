@@ -10,7 +10,6 @@
 #include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "frontends/cli/bench_points.h"
 #include "frontends/cli/choices.h"
@@ -140,11 +139,10 @@ std::string CommandLine() {
 ordered_json Machine() {
   utsname system{};
   uname(&system);
-  return {{"processor", ProcessorName()}, {"architecture", system.machine},
-          {"kernel", system.release},     {"threads", std::thread::hardware_concurrency()},
-          {"l1d_bytes", CacheBytes(1)},   {"l2_bytes", CacheBytes(2)},
-          {"l3_bytes", CacheBytes(3)},    {"compiler", __VERSION__},
-          {"version", Version()}};
+  return {
+      {"processor", ProcessorName()}, {"architecture", system.machine}, {"kernel", system.release},
+      {"threads", ThreadCount()},     {"l1d_bytes", CacheBytes(1)},     {"l2_bytes", CacheBytes(2)},
+      {"l3_bytes", CacheBytes(3)},    {"compiler", __VERSION__},        {"version", Version()}};
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <cstdlib>
-#include <thread>
 
 #include "frontends/cli/commands.h"
 #include "frontends/cli/errors.h"
@@ -51,7 +50,7 @@ void Execute() {
   const bool by_environment = forced != nullptr && *forced != '\0';
   PrintRow("target chosen",
            fmt::format("{}{}", Name(chosen), by_environment ? "  (ROPEKV_TARGET)" : ""));
-  PrintRow("threads", fmt::format("{}", std::thread::hardware_concurrency()));
+  PrintRow("threads", fmt::format("{}", ThreadCount()));
   PrintRow("L1 data cache", SizeText(CacheBytes(1)));
   PrintRow("L2 cache", SizeText(CacheBytes(2)));
   PrintRow("L3 cache", SizeText(CacheBytes(3)));

@@ -28,7 +28,8 @@ void ExecutionOptions::AddTo(CLI::App& app) {
          "--numerics", numerics,
          fmt::format("Rounding: {}; as the case says unless given", Words(kNumericsChoices)))
       ->option_text("NAME");
-  AddInteger(app, "--threads", &threads, 0, 4096, "At most N; 0 or not given: all the machine's");
+  AddInteger(app, "--threads", &threads, 0, 4096,
+             "At most N; 0 or not given: as `ropekv info` counts");
   app.add_option("--target", target,
                  "Instruction set, as `ropekv info` names them; the best unless given")
       ->option_text("NAME");

@@ -2,11 +2,11 @@
 // `ropekv bench` as a user sees it. Nothing here depends on how long anything takes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <oneapi/tbb/info.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <sstream>
-#include <thread>
 
 #include "tests/cli/command.h"
 
@@ -155,7 +155,8 @@ TEST(BenchLists, HaveDefaults) {
   EXPECT_THAT(ValuesOf(plain, "model"), ElementsAre("Llama-3-8B"));
   EXPECT_THAT(ValuesOf(plain, "cache"), ElementsAre("page"));
   std::vector<json> threads{1};
-  if (std::thread::hardware_concurrency() > 1) threads = {1, std::thread::hardware_concurrency()};
+  if (oneapi::tbb::info::default_concurrency() > 1)
+    threads = {1, oneapi::tbb::info::default_concurrency()};
   EXPECT_EQ(ValuesOf(plain, "threads"), threads);
   const json quick = json::parse(Succeeds("bench --quick --x bf16 --runs 1 --json"));
   EXPECT_THAT(ValuesOf(quick, "model"), ElementsAre("Llama-3-8B", "Llama-3-70B-TP8"));

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/cli/command.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <oneapi/tbb/info.h>
 
 #include <nlohmann/json.hpp>
 
@@ -72,6 +74,19 @@ TEST(Info, SaysWhatRuns) {
   EXPECT_THAT(Ropekv("info", "ROPEKV_TARGET=scalar").out,
               HasSubstr("target chosen   scalar  (ROPEKV_TARGET)"));
   EXPECT_THAT(Ropekv("--version").out, HasSubstr(Version()));
+}
+
+// The process's affinity, which oneTBB keeps, counts; the machine's processors do not.
+TEST(Info, CountsTheThreadsThatRunUses) {
+  const std::string on_one = "taskset -c $(taskset -cp $$ | sed 's/.*: //;s/[,-].*//')";
+  EXPECT_THAT(Ropekv("info", on_one).out, HasSubstr("threads         1\n"));
+  const Outcome bench = Ropekv(
+      "bench --model llama-3-70b-tp8 --tokens 1 --x bf16 --threads all --runs 1 --json", on_one);
+  const json report = json::parse(bench.out);
+  EXPECT_EQ(report["machine"]["threads"], 1);
+  EXPECT_EQ(report["results"][0]["threads"], 1);
+  EXPECT_THAT(Ropekv("info").out, HasSubstr(fmt::format("threads         {}\n",
+                                                        oneapi::tbb::info::default_concurrency())));
 }
 
 TEST(Bench, ReportsAsJson) {
