@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -12,12 +11,13 @@
 #include <cstring>
 #include <filesystem>
 #include <system_error>
-#include <utility>
 
 #include "frontends/cli/errors.h"
 
 namespace ropekv::cli {
 namespace {
+
+namespace fs = std::filesystem;
 
 // What the signal handler removes; empty when there is nothing.
 std::array<char, 4096> g_temporary{};
@@ -44,9 +44,9 @@ void RemoveOnSignal(const std::string& temporary) {
 // Follows a symbolic link, so that writing to it changes what it points at, and refuses to replace
 // anything but a regular file: a rename would turn /dev/null into one.
 std::string ResolveOutput(const std::string& path) {
-  namespace fs = std::filesystem;
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
+  if (error == std::errc::filename_too_long) throw InputError(path, error.message());
   if (fs::is_directory(status)) throw InputError(path, "is a directory");
   if (fs::exists(status) && !fs::is_regular_file(status)) {
     throw InputError(path, "exists and is not a regular file");
@@ -57,6 +57,13 @@ std::string ResolveOutput(const std::string& path) {
     return target.string();
   }
   return path;
+}
+
+bool CopyOwnerAndMode(const std::string& from, const Descriptor& to) {
+  struct stat status {};
+  return stat(from.c_str(), &status) == 0 &&
+         fchown(to.number(), status.st_uid, status.st_gid) == 0 &&
+         fchmod(to.number(), status.st_mode & 07777) == 0;
 }
 
 }  // namespace
@@ -89,41 +96,90 @@ void InputFile::ReadAt(int64_t offset, std::span<std::byte> bytes) const {
   }
 }
 
-OutputFile::OutputFile(std::string path) : path_(std::move(path)), target_(ResolveOutput(path_)) {
-  const std::string directory = std::filesystem::path(target_).parent_path().string();
-  const std::string prefix = directory.empty() ? "" : directory + "/";
-  // The name may be left over from a process that was killed and had our number.
-  for (int attempt = 0; descriptor_ < 0; ++attempt) {
-    temporary_ = fmt::format("{}.ropekv-{}-{}.tmp", prefix, getpid(), attempt);
-    descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (descriptor_ < 0 && (errno != EEXIST || attempt == 100)) {
-      throw InputError(path_, ErrnoText(errno));
-    }
+OutputFile::OutputFile(std::string path)
+    : path_(std::move(path)), stream_(FindDescriptor(path_, STDOUT_FILENO)) {
+  if (path_ == "-") path_ = "stdout";
+  if (stream_) return;
+  target_ = ResolveOutput(path_);
+  std::error_code error;
+  exists_ = fs::exists(target_, error);
+  if (exists_ && faccessat(AT_FDCWD, target_.c_str(), W_OK, AT_EACCESS) != 0) {
+    throw InputError(path_, ErrnoText(errno));
   }
-  RemoveOnSignal(temporary_);
+  OpenTemporary();
+}
+
+void OutputFile::OpenTemporary() {
+  const fs::path parent = fs::path(target_).parent_path();
+  const std::string folder = parent.empty() ? "." : parent.string();
+  // The name may be left over from a process that was killed and had our number.
+  for (int attempt = 0; !temporary_.valid(); ++attempt) {
+    temporary_name_ = fmt::format("{}/.ropekv-{}-{}.tmp", folder, getpid(), attempt);
+    temporary_ =
+        Descriptor(open(temporary_name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+    if (temporary_.valid() || (errno == EEXIST && attempt < 100)) continue;
+    if (exists_) return;
+    throw InputError(path_, fmt::format("folder {}: {}", folder, ErrnoText(errno)));
+  }
+  RemoveOnSignal(temporary_name_);
+  if (exists_ && !CopyOwnerAndMode(target_, temporary_)) {
+    unlink(temporary_name_.c_str());
+    temporary_ = Descriptor();
+  }
 }
 
 OutputFile::~OutputFile() {
-  if (descriptor_ >= 0) close(descriptor_);
-  if (!temporary_.empty()) unlink(temporary_.c_str());
+  if (temporary_.valid()) unlink(temporary_name_.c_str());
   g_temporary[0] = '\0';
 }
 
-void OutputFile::Write(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t count = write(descriptor_, bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw InputError(path_, ErrnoText(errno));
-    bytes = bytes.subspan(count);
+void OutputFile::WriteTo(const Descriptor& file) const {
+  for (std::span<const std::byte> bytes : parts_) {
+    while (!bytes.empty()) {
+      const ssize_t count = write(file.number(), bytes.data(), bytes.size());
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) throw InputError(path_, ErrnoText(errno));
+      bytes = bytes.subspan(count);
+    }
   }
 }
 
+void OutputFile::Write(Parts parts) {
+  parts_ = std::move(parts);
+  if (!temporary_.valid()) return;
+  WriteTo(temporary_);
+  if (fsync(temporary_.number()) != 0) throw InputError(path_, ErrnoText(errno));
+}
+
 void OutputFile::Commit() {
-  if (fsync(descriptor_) != 0 || close(std::exchange(descriptor_, -1)) != 0 ||
-      rename(temporary_.c_str(), target_.c_str()) != 0) {
+  if (stream_) return WriteTo(Descriptor(dup(*stream_)));
+  if (temporary_.valid()) {
+    if (rename(temporary_name_.c_str(), target_.c_str()) == 0) {
+      temporary_ = Descriptor();
+      return;
+    }
+    if (!exists_) throw InputError(path_, ErrnoText(errno));
+  }
+  Overwrite();
+}
+
+void OutputFile::Overwrite() const {
+  const Descriptor file(open(target_.c_str(), O_WRONLY | O_CLOEXEC));
+  struct stat old {};
+  if (!file.valid() || fstat(file.number(), &old) != 0) throw InputError(path_, ErrnoText(errno));
+  off_t size = 0;
+  for (const auto& part : parts_) size += static_cast<off_t>(part.size());
+  // Room for all before any of the old contents is lost, where the file system can promise it.
+  if (fallocate(file.number(), 0, 0, size) != 0 && errno != EOPNOTSUPP) {
+    const int error = errno;
+    std::error_code ignored;
+    fs::resize_file(target_, old.st_size, ignored);
+    throw InputError(path_, ErrnoText(error));
+  }
+  WriteTo(file);
+  if (ftruncate(file.number(), size) != 0 || fsync(file.number()) != 0) {
     throw InputError(path_, ErrnoText(errno));
   }
-  temporary_.clear();
 }
 
 void FlushStdout() {

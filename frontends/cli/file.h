@@ -5,8 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
+#include <vector>
+
+#include "frontends/cli/descriptor.h"
 
 namespace ropekv::cli {
 
@@ -28,23 +32,42 @@ class InputFile {
   int64_t size_ = 0;
 };
 
-// Written beside `path` under a temporary name, which takes the place of `path` on Commit and is
-// removed otherwise, also by SIGINT, SIGTERM and SIGHUP. One at a time.
+// Replaces a file, or writes to an open descriptor ("-" is stdout, and see FindDescriptor).
+// Everything throws InputError naming the path. One at a time.
 class OutputFile {
  public:
+  using Parts = std::vector<std::span<const std::byte>>;
+
+  // An existing file keeps its owner and mode, and must be ours to write.
   explicit OutputFile(std::string path);
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
   ~OutputFile();
 
-  void Write(std::span<const std::byte> bytes);
+  // As messages name it.
+  const std::string& path() const { return path_; }
+  bool is_stdout() const { return stream_ == STDOUT_FILENO; }
+
+  // Takes the contents, whose memory must stay until Commit. They are written beside `path` under a
+  // temporary name, which is removed unless Commit follows; also by SIGINT, SIGTERM and SIGHUP.
+  void Write(Parts parts);
+  // What no other file can take the place of is overwritten where it is: a file that is bound into
+  // a container by itself, or is in a folder that is not ours to write.
   void Commit();
 
  private:
-  std::string path_;    // as given, for messages
+  // Leaves `temporary_` without a file if there can be none that is like the target.
+  void OpenTemporary();
+  void WriteTo(const Descriptor& file) const;
+  void Overwrite() const;
+
+  std::string path_;
+  std::optional<int> stream_;
   std::string target_;  // behind any symbolic link
-  std::string temporary_;
-  int descriptor_ = -1;
+  bool exists_ = false;
+  std::string temporary_name_;
+  Descriptor temporary_;
+  Parts parts_;
 };
 
 // Sends out what has been printed, or throws InputError.

@@ -111,7 +111,7 @@ void GenCommand::Execute() const {
   }
   ThrowIfError(MakePlan(spec).status());
   WriteCase(output_path, workload::Generate(options),
-            fmt::format("{}: {}\nwrote {}\n", options.model.name, Describe(spec), output_path));
+            fmt::format("{}: {}\n", options.model.name, Describe(spec)));
 }
 
 }  // namespace
@@ -125,7 +125,7 @@ void AddGen(CLI::App& app) {
   choice("--model", &command->model, "One of the models below; upper and lower case are alike")
       ->required()
       ->option_text("NAME (required)");
-  choice("-o,--output", &command->output_path, "Case file")
+  choice("-o,--output", &command->output_path, "Case file; - for stdout")
       ->required()
       ->option_text("FILE (required)");
   AddInteger(*gen, "--batch", &command->batch, 1, 1 << 20, "Sequences; 1 unless given");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "frontends/cli/commands.h"
+#include "frontends/cli/descriptor.h"
 #include "frontends/cli/errors.h"
 #include "frontends/cli/file.h"
 #include "ropekv/ropekv.h"
@@ -21,6 +22,7 @@ scale_k, scale_v and optionally offset_k, offset_v, weight_scale, activation_sca
 Its metadata are size_splits ("1024,128,128") and optionally cache_mode (contiguous or page),
 kv_output (false or true), numerics (float32 or ascend), quant_mode (static) and layout (BSND).
 A result has q, k_cache and v_cache, and k and v if kv_output is true.
+Written to "-", a file goes to stdout, and what the command has to say to stderr.
 
 Dtypes are i8, i32, f16, bf16 and f32; options also take int32, float16, bfloat16 and float32.
 
@@ -103,6 +105,7 @@ int Main(int argc, char** argv) {
   // A file size limit then gives a failed write, which cleans up, instead of death.
   std::signal(SIGXFSZ, SIG_IGN);
   try {
+    ReserveStandardDescriptors();
     const ExitCode exit_code = ParseAndExecute(argc, argv);
     FlushStdout();
     return exit_code;

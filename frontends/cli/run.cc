@@ -43,8 +43,7 @@ void RunCommand::Execute() const {
   const workload::Case loaded = file.Load();
   ThrowIfError(Run(plan, loaded.args(), execution.run_options()));
   WriteResult(output_path, loaded,
-              fmt::format("{}\nran on {}, wrote {}\n", Describe(plan.spec()), Name(plan.target()),
-                          output_path));
+              fmt::format("{}\nran on {}\n", Describe(plan.spec()), Name(plan.target())));
 }
 
 }  // namespace
@@ -56,7 +55,7 @@ void AddRun(CLI::App& app) {
       ->required()
       ->option_text("(required)");
   run->add_option("-o,--output", command->output_path,
-                  "Result file: q, k_cache, v_cache; k and v with kv_output")
+                  "Result file, see `ropekv --help`; - for stdout")
       ->required()
       ->option_text("FILE (required)");
   command->execution.AddTo(*run);

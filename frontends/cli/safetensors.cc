@@ -95,13 +95,20 @@ void WriteSafetensors(const std::string& path, std::vector<TensorView> tensors,
   text.resize((text.size() + 7) / 8 * 8, ' ');
   const uint64_t length = text.size();
 
+  OutputFile::Parts parts = {std::as_bytes(std::span(&length, 1)), std::as_bytes(std::span(text))};
+  for (const TensorView& tensor : tensors) parts.push_back(tensor.bytes);
   OutputFile file(path);
-  file.Write(std::as_bytes(std::span(&length, 1)));
-  file.Write(std::as_bytes(std::span(text)));
-  for (const TensorView& tensor : tensors) file.Write(tensor.bytes);
+  file.Write(std::move(parts));
+  const std::string wrote = report.empty() ? "" : fmt::format("wrote {}\n", file.path());
+  if (file.is_stdout()) {
+    file.Commit();
+    std::fputs((report + wrote).c_str(), stderr);
+    return;
+  }
   std::fputs(report.c_str(), stdout);
   FlushStdout();
   file.Commit();
+  std::fputs(wrote.c_str(), stdout);
 }
 
 }  // namespace ropekv::cli

@@ -64,8 +64,9 @@ struct TensorView {
   std::span<const std::byte> bytes;
 };
 
-// Writes the file whole or not at all. Throws InputError naming the path. `report` goes to stdout
-// just before the file appears: if nobody can hear it, that is an error, and there is no file.
+// Writes a file as OutputFile does. If there is a `report`, it goes to stdout just before the file
+// appears: if nobody can hear it, that is an error, and there is no file. "wrote PATH" follows when
+// the file is there. If the file itself goes to stdout, both go to stderr. Throws InputError.
 void WriteSafetensors(const std::string& path, std::vector<TensorView> tensors,
                       const Metadata& metadata, const std::string& report = "");
 
