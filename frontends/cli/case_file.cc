@@ -1,58 +1,66 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "frontends/cli/case_file.h"
 
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
-#include <optional>
-#include <ranges>
-#include <system_error>
+#include <limits>
 
-#include "frontends/cli/choices.h"
+#include "frontends/cli/case_metadata.h"
 #include "frontends/cli/errors.h"
 
 namespace ropekv::cli {
 namespace {
 
 using workload::Buffer;
-using workload::Buffers;
 using workload::Case;
-
-constexpr Choice<int> kQuantModes[] = {{"static", 0}};
-constexpr Choice<int> kLayouts[] = {{"BSND", 0}};
 
 // The tensors of a case file are the inputs and the caches before the call.
 bool BelongsToCase(const TensorField& field) { return field.input || workload::IsCache(field.id); }
 bool BelongsToResult(const TensorField& field) { return field.output != nullptr; }
 
+// Null if there is none.
 template <class Belongs>
-std::string Names(Belongs belongs) {
-  std::string names;
+const TensorField* FindField(std::string_view name, Belongs belongs) {
   for (const TensorField& field : kTensorFields) {
-    if (belongs(field)) names += fmt::format("{}{}", names.empty() ? "" : ", ", field.name);
+    if (belongs(field) && field.name == name) return &field;
   }
-  return names;
+  return nullptr;
 }
 
-template <class Belongs>
-const TensorField& FindField(const std::string& path, const std::string& name, Belongs belongs,
-                             std::string_view file_kind) {
-  for (const TensorField& field : kTensorFields) {
-    if (belongs(field) && field.name == name) return field;
-  }
-  throw InputError(path, fmt::format("tensor {}: not one of a {} file's: {}", Quote(name),
-                                     file_kind, Names(belongs)));
+std::string Culprit(const std::string& path, std::string_view tensor) {
+  return fmt::format("{}: tensor {}", path, Quote(tensor));
 }
 
-TensorSpec ToTensorSpec(const std::string& path, const StoredTensor& stored) {
+// What a file may store a tensor as.
+std::vector<std::string_view> LegalDTypes(TensorId id) {
+  switch (id) {
+    case TensorId::kX: return {"I32", "F16", "BF16"};
+    case TensorId::kCos:
+    case TensorId::kSin: return {"F16", "BF16"};
+    case TensorId::kKCache:
+    case TensorId::kVCache: return {"I8"};
+    case TensorId::kIndices: return {"I32", kStoredI64};
+    case TensorId::kBias: return {"F32", "F16", "BF16", "I32"};
+    default: return {"F32"};
+  }
+}
+
+TensorSpec ToTensorSpec(const std::string& path, TensorId id, const StoredTensor& stored) {
+  const auto legal = LegalDTypes(id);
+  if (std::find(legal.begin(), legal.end(), stored.dtype) == legal.end()) {
+    throw InputError(Culprit(path, stored.name),
+                     fmt::format("has dtype {}; must be {}{}", Quote(stored.dtype),
+                                 legal.size() > 1 ? "one of " : "", fmt::join(legal, ", ")));
+  }
   const auto& shape = stored.shape;
   if (shape.size() > TensorSpec::kMaxRank) {
-    throw InputError(path, fmt::format("tensor {}: its rank is {}, at most {} is legal",
-                                       Quote(stored.name), shape.size(), TensorSpec::kMaxRank));
+    throw InputError(Culprit(path, stored.name), fmt::format("its rank is {}, at most {} is legal",
+                                                             shape.size(), TensorSpec::kMaxRank));
   }
   TensorSpec tensor;
-  tensor.dtype = stored.dtype;
+  tensor.dtype = stored.dtype == kStoredI64 ? DType::kI32 : FindDType(stored.dtype);
   tensor.rank = static_cast<int>(shape.size());
   int64_t stride = 1;
   for (int i = tensor.rank - 1; i >= 0; --i) {
@@ -64,60 +72,44 @@ TensorSpec ToTensorSpec(const std::string& path, const StoredTensor& stored) {
   return tensor;
 }
 
-std::array<int64_t, 3> ParseSplits(const std::string& culprit, const std::string& text) {
-  std::array<int64_t, 3> splits{};
-  const char* next = text.data();
-  const char* const end = text.data() + text.size();
-  for (size_t i = 0; i < splits.size(); ++i) {
-    if (i > 0 && next != end && *next == ',') ++next;
-    while (next != end && *next == ' ') ++next;
-    const auto [stop, error] = std::from_chars(next, end, splits[i]);
-    const bool separated = i + 1 == splits.size() ? stop == end : stop != end && *stop == ',';
-    if (error != std::errc() || !separated) {
-      throw InputError(culprit,
-                       fmt::format("{} is not three integers such as 1024,128,128", Quote(text)));
-    }
-    next = stop;
-  }
-  return splits;
+// Lets a scale of [1] serve all of `shape`, and one of [n, 1] all columns of an [n, m].
+void Broadcast(std::initializer_list<int64_t> shape, TensorSpec* scale) {
+  const bool one = scale->rank == 1 && scale->shape[0] == 1;
+  const bool column = scale->rank == 2 && shape.size() == 2 && scale->shape[1] == 1 &&
+                      scale->shape[0] == shape.begin()[0];
+  if (!one && !column) return;
+  *scale = Dense(scale->dtype, shape);
+  scale->stride = {column ? 1 : 0};
 }
 
-std::string Lower(std::string text) {
-  for (char& c : text) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return text;
-}
-
-// Sets the attributes of *spec from `metadata`. `format` is what PyTorch's writer adds.
-void ParseAttributes(const std::string& path, const Metadata& metadata, Spec* spec) {
-  if (metadata.count("size_splits") == 0) {
-    throw InputError(path, "metadata 'size_splits' is missing");
-  }
-  for (const auto& [key, value] : metadata) {
-    const std::string culprit = fmt::format("{}: metadata {}", path, Quote(key));
-    if (key == "size_splits") {
-      spec->size_splits = ParseSplits(culprit, value);
-    } else if (key == "cache_mode") {
-      spec->cache_layout = ParseChoice(culprit, Lower(value), kCacheChoices);
-    } else if (key == "kv_output") {
-      spec->kv_output = ParseChoice(culprit, value, kBoolChoices);
-    } else if (key == "numerics") {
-      spec->numerics = ParseChoice(culprit, value, kNumericsChoices);
-    } else if (key == "quant_mode") {
-      ParseChoice(culprit, value, kQuantModes);
-    } else if (key == "layout") {
-      ParseChoice(culprit, value, kLayouts);
-    } else if (key != "format") {
-      throw InputError(culprit,
-                       "not one of a case file's: size_splits, cache_mode, kv_output, "
-                       "quant_mode, layout, numerics");
+void BroadcastScales(Spec* spec) {
+  if (spec->k_cache.rank == 4) {
+    const auto& cache = spec->k_cache.shape;
+    for (TensorSpec* scale : {&spec->scale_k, &spec->scale_v, &spec->offset_k, &spec->offset_v}) {
+      Broadcast({cache[2], cache[3]}, scale);
     }
   }
+  const TensorSpec& x = spec->x;
+  if (x.rank == 0) return;
+  Broadcast({x.shape[x.rank - 1]}, &spec->weight_scale);
+  Broadcast({x.rank == 3 ? x.shape[0] * x.shape[1] : x.shape[0]}, &spec->activation_scale);
 }
 
 std::span<std::byte> BytesOf(const Buffer& buffer) {
   return {buffer.data(), static_cast<size_t>(buffer.size())};
+}
+
+// Reads 64-bit indices into 32 bits.
+void ReadNarrowed(const StoredTensor& stored, SafetensorsReader* reader, const Buffer& indices) {
+  std::vector<int64_t> wide(indices.size() / sizeof(int32_t));
+  reader->Read(stored, std::as_writable_bytes(std::span(wide)));
+  for (size_t i = 0; i < wide.size(); ++i) {
+    if (wide[i] != static_cast<int32_t>(wide[i])) {
+      throw InputError(Culprit(reader->path(), stored.name),
+                       fmt::format("entry {} is {}, more than int32 holds", i, wide[i]));
+    }
+    indices.as<int32_t>()[i] = static_cast<int32_t>(wide[i]);
+  }
 }
 
 template <class Belongs>
@@ -139,64 +131,88 @@ void WriteTensors(const std::string& path, const Case& written, Belongs belongs,
 
 CaseFile::CaseFile(const std::string& path) : reader_(path) {
   for (const StoredTensor& stored : reader_.tensors()) {
-    const TensorField& field = FindField(path, stored.name, BelongsToCase, "case");
-    spec.*field.spec = ToTensorSpec(path, stored);
+    if (const TensorField* field = FindField(stored.name, BelongsToCase)) {
+      spec.*field->spec = ToTensorSpec(this->path(), field->id, stored);
+    } else {
+      remarks_.push_back(fmt::format("tensor {} is not used", Quote(stored.name)));
+    }
   }
-  ParseAttributes(path, reader_.metadata(), &spec);
+  ParseMetadata(this->path(), reader_.metadata(), &spec, &remarks_);
+  BroadcastScales(&spec);
   workload::SetOutputs(&spec);
 }
 
-Case CaseFile::Load() const {
-  CheckFitsInMemory(reader_.path(), spec);
+std::string CaseFile::note() const {
+  if (remarks_.empty()) return "";
+  // A model's file may have hundreds.
+  const size_t shown = std::min<size_t>(remarks_.size(), 8);
+  const auto first = std::span(remarks_).first(shown);
+  const size_t more = remarks_.size() - shown;
+  return fmt::format("{}: {}{}", path(), fmt::join(first, "; "),
+                     more > 0 ? fmt::format("; and {} more", more) : "");
+}
+
+Plan CaseFile::ToPlan() const {
+  const Result<Plan> plan = MakePlan(spec);
+  ThrowIfError(path(), plan.status());
+  return *plan;
+}
+
+Case CaseFile::Load() {
+  CheckFitsInMemory(path(), spec);
   Case loaded = workload::Allocate(spec);
-  for (const TensorField& field : kTensorFields) {
-    const StoredTensor* stored = reader_.Find(field.name);
-    if (stored != nullptr) reader_.Read(*stored, BytesOf(loaded[field.id]));
+  // In the order of their data: the file may be a pipe.
+  for (const StoredTensor& stored : reader_.tensors()) {
+    const TensorField* field = FindField(stored.name, BelongsToCase);
+    if (field == nullptr) continue;
+    const Buffer& buffer = loaded[field->id];
+    if (stored.dtype == kStoredI64) {
+      ReadNarrowed(stored, &reader_, buffer);
+    } else {
+      // A scale that is broadcast has fewer than the buffer holds.
+      reader_.Read(stored, BytesOf(buffer).first(stored.end - stored.begin));
+    }
   }
+  reader_.Finish();
   return loaded;
 }
 
 void WriteCase(const std::string& path, const Case& written, const std::string& report) {
-  const Spec& spec = written.spec;
-  const Metadata metadata = {
-      {"size_splits", fmt::format("{}", fmt::join(spec.size_splits, ","))},
-      {"cache_mode", std::string(WordFor(spec.cache_layout, kCacheChoices))},
-      {"kv_output", std::string(WordFor(spec.kv_output, kBoolChoices))},
-      {"quant_mode", "static"},
-      {"layout", "BSND"},
-      {"numerics", std::string(WordFor(spec.numerics, kNumericsChoices))},
-  };
-  WriteTensors(path, written, BelongsToCase, metadata, report);
+  WriteTensors(path, written, BelongsToCase, MakeMetadata(written.spec), report);
 }
 
 void WriteResult(const std::string& path, const Case& written, const std::string& report) {
   WriteTensors(path, written, BelongsToResult, {}, report);
 }
 
-Buffers ReadResult(const std::string& path, const Spec& spec) {
-  const SafetensorsReader reader(path);
+workload::Buffers ReadResult(const std::string& path, const Spec& spec) {
+  SafetensorsReader reader(path);
   const auto expected = [&spec](const TensorField& field) {
     return BelongsToResult(field) && (spec.*field.spec).present();
   };
+  workload::Buffers buffers;
   for (const StoredTensor& stored : reader.tensors()) {
-    FindField(path, stored.name, expected, "result");
-  }
-  Buffers buffers;
-  for (const TensorField& field : kTensorFields) {
-    if (!expected(field)) continue;
-    const TensorSpec& tensor = spec.*field.spec;
-    const std::string culprit = fmt::format("{}: tensor {}", path, Quote(field.name));
-    const StoredTensor* stored = reader.Find(field.name);
-    if (stored == nullptr) throw InputError(culprit, "missing");
-    const auto shape = std::span(tensor.shape).first(tensor.rank);
-    if (stored->dtype != tensor.dtype || !std::ranges::equal(stored->shape, shape)) {
-      throw InputError(culprit,
-                       fmt::format("is {} {}, the case makes {} {}", Name(stored->dtype),
-                                   ShapeText(stored->shape), Name(tensor.dtype), ShapeText(shape)));
+    const TensorField* field = FindField(stored.name, expected);
+    if (field == nullptr) {
+      throw InputError(Culprit(reader.path(), stored.name), "is no output of the case");
     }
-    Buffer& buffer = buffers[static_cast<int>(field.id)];
-    buffer = Buffer(stored->end - stored->begin);
-    reader.Read(*stored, BytesOf(buffer));
+    const TensorSpec& tensor = spec.*field->spec;
+    const auto shape = std::span(tensor.shape).first(tensor.rank);
+    if (stored.dtype != StoredName(tensor.dtype) || !std::ranges::equal(stored.shape, shape)) {
+      throw InputError(
+          Culprit(reader.path(), stored.name),
+          fmt::format("is {} {}, the case makes {} {}", Escape(stored.dtype),
+                      ShapeText(stored.shape), StoredName(tensor.dtype), ShapeText(shape)));
+    }
+    Buffer& buffer = buffers[static_cast<int>(field->id)];
+    buffer = Buffer(stored.end - stored.begin);
+    reader.Read(stored, BytesOf(buffer));
+  }
+  reader.Finish();
+  for (const TensorField& field : kTensorFields) {
+    if (expected(field) && reader.Find(field.name) == nullptr) {
+      throw InputError(Culprit(reader.path(), field.name), "missing");
+    }
   }
   return buffers;
 }

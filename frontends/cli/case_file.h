@@ -5,6 +5,7 @@
 #define ROPEKV_FRONTENDS_CLI_CASE_FILE_H_
 
 #include <string>
+#include <vector>
 
 #include "frontends/cli/safetensors.h"
 #include "ropekv/ropekv.h"
@@ -15,18 +16,26 @@ namespace ropekv::cli {
 // A case file whose header has been read. Everything throws InputError.
 class CaseFile {
  public:
-  // Refuses tensors and metadata that no case has; whether they fit each other is MakePlan's to
-  // say.
+  // Whether the tensors fit each other is ToPlan's to say.
   explicit CaseFile(const std::string& path);
 
-  // What the header says; options of the command line may change it before MakePlan.
+  // What the header says; options of the command line may change it before ToPlan.
   Spec spec;
 
-  // Reads the tensors. Precondition: MakePlan accepts `spec`.
-  workload::Case Load() const;
+  // As messages name it.
+  const std::string& path() const { return reader_.path(); }
+  // On what the file has and no case needs, and on odd spelling; empty if there is nothing to say.
+  std::string note() const;
+
+  // MakePlan, with errors that name the file.
+  Plan ToPlan() const;
+
+  // Reads the tensors; may be called once. Precondition: ToPlan accepts `spec`.
+  workload::Case Load();
 
  private:
   SafetensorsReader reader_;
+  std::vector<std::string> remarks_;
 };
 
 // `report` is WriteSafetensors's.

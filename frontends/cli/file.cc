@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -69,30 +70,50 @@ bool CopyOwnerAndMode(const std::string& from, const Descriptor& to) {
 }  // namespace
 
 InputFile::InputFile(std::string path) : path_(std::move(path)) {
+  const std::optional<int> stream = FindDescriptor(path_, STDIN_FILENO);
+  if (path_ == "-") path_ = "stdin";
   // Without O_NONBLOCK opening a FIFO would wait for its writer.
-  descriptor_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor_ < 0) throw InputError(path_, ErrnoText(errno));
+  descriptor_ = Descriptor(stream ? fcntl(*stream, F_DUPFD_CLOEXEC, 0)
+                                  : open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status {};
-  const bool regular = fstat(descriptor_, &status) == 0 && S_ISREG(status.st_mode);
-  size_ = status.st_size;
-  if (!regular) {
-    close(descriptor_);
+  if (!descriptor_.valid() || fstat(descriptor_.number(), &status) != 0) {
+    throw InputError(path_, ErrnoText(errno));
+  }
+  if (S_ISREG(status.st_mode)) {
+    const off_t position = lseek(descriptor_.number(), 0, SEEK_CUR);
+    size_ = std::max<int64_t>(status.st_size - position, 0);
+  } else if (!stream) {
     throw InputError(path_, "is not a regular file");
   }
 }
 
-InputFile::~InputFile() {
-  if (descriptor_ >= 0) close(descriptor_);
-}
-
-void InputFile::ReadAt(int64_t offset, std::span<std::byte> bytes) const {
-  while (!bytes.empty()) {
-    const ssize_t count = pread(descriptor_, bytes.data(), bytes.size(), offset);
+size_t InputFile::ReadUpTo(std::span<std::byte> bytes) {
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const auto rest = bytes.subspan(done);
+    const ssize_t count = read(descriptor_.number(), rest.data(), rest.size());
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) throw InputError(path_, ErrnoText(errno));
-    if (count == 0) throw InputError(path_, "shrank while it was being read");
-    bytes = bytes.subspan(count);
-    offset += count;
+    if (count == 0) break;
+    done += count;
+  }
+  return done;
+}
+
+void InputFile::Read(std::span<std::byte> bytes) {
+  if (ReadUpTo(bytes) < bytes.size()) throw InputError(path_, "truncated: ended while being read");
+}
+
+void InputFile::Skip(int64_t count) {
+  if (size_) {
+    if (lseek(descriptor_.number(), count, SEEK_CUR) < 0) {
+      throw InputError(path_, ErrnoText(errno));
+    }
+    return;
+  }
+  std::array<std::byte, 1 << 14> scratch;
+  for (; count > 0; count -= std::min<int64_t>(count, scratch.size())) {
+    Read(std::span(scratch).first(std::min<int64_t>(count, scratch.size())));
   }
 }
 
@@ -180,6 +201,17 @@ void OutputFile::Overwrite() const {
   if (ftruncate(file.number(), size) != 0 || fsync(file.number()) != 0) {
     throw InputError(path_, ErrnoText(errno));
   }
+}
+
+bool AreOneFile(const std::string& input, const std::string& output) {
+  const auto status_of = [](const std::string& path, int standard, struct stat* status) {
+    const std::optional<int> stream = FindDescriptor(path, standard);
+    return (stream ? fstat(*stream, status) : stat(path.c_str(), status)) == 0;
+  };
+  struct stat read {
+  }, written{};
+  return status_of(input, STDIN_FILENO, &read) && status_of(output, STDOUT_FILENO, &written) &&
+         S_ISREG(read.st_mode) && read.st_dev == written.st_dev && read.st_ino == written.st_ino;
 }
 
 void FlushStdout() {

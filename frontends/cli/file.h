@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files read by position, and files that appear whole or not at all.
+// Files read from front to back, and files that appear whole or not at all.
 #ifndef ROPEKV_FRONTENDS_CLI_FILE_H_
 #define ROPEKV_FRONTENDS_CLI_FILE_H_
 
@@ -14,22 +14,27 @@
 
 namespace ropekv::cli {
 
-// A regular file, open for reading. Everything throws InputError naming the path.
+// A regular file, or whatever an open descriptor reads from: "-" is stdin, and see FindDescriptor.
+// Everything throws InputError naming the path.
 class InputFile {
  public:
   explicit InputFile(std::string path);
-  InputFile(const InputFile&) = delete;
-  InputFile& operator=(const InputFile&) = delete;
-  ~InputFile();
 
+  // As messages name it.
   const std::string& path() const { return path_; }
-  int64_t size() const { return size_; }
-  void ReadAt(int64_t offset, std::span<std::byte> bytes) const;
+  // The bytes to read, unless only their end will tell, as in a pipe.
+  std::optional<int64_t> size() const { return size_; }
+
+  // The next bytes; returns how many there are, fewer than asked for only at the end.
+  size_t ReadUpTo(std::span<std::byte> bytes);
+  // The same, but the end is an error.
+  void Read(std::span<std::byte> bytes);
+  void Skip(int64_t count);
 
  private:
   std::string path_;
-  int descriptor_ = -1;
-  int64_t size_ = 0;
+  Descriptor descriptor_;
+  std::optional<int64_t> size_;
 };
 
 // Replaces a file, or writes to an open descriptor ("-" is stdout, and see FindDescriptor).
@@ -69,6 +74,9 @@ class OutputFile {
   Descriptor temporary_;
   Parts parts_;
 };
+
+// Whether what is read from `input` and what is written to `output` is one regular file.
+bool AreOneFile(const std::string& input, const std::string& output);
 
 // Sends out what has been printed, or throws InputError.
 void FlushStdout();

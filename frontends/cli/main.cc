@@ -21,8 +21,12 @@ constexpr char kFooter[] =
 scale_k, scale_v and optionally offset_k, offset_v, weight_scale, activation_scale, bias.
 Its metadata are size_splits ("1024,128,128") and optionally cache_mode (contiguous or page),
 kv_output (false or true), numerics (float32 or ascend), quant_mode (static) and layout (BSND).
+indices may be int64. A scale or offset may be [1]; those of K and V also [Nkv, 1], one a head.
+What else a case has is not used, and a note on stderr names it.
 A result has q, k_cache and v_cache, and k and v if kv_output is true.
-Written to "-", a file goes to stdout, and what the command has to say to stderr.
+
+For FILE and CASE, "-" is stdout or stdin. From a pipe, a case takes as much memory as from a
+file: its tensors, and a header of at most 100 MB.
 
 Dtypes are i8, i32, f16, bf16 and f32; options also take int32, float16, bfloat16 and float32.
 
@@ -57,8 +61,7 @@ std::string UsageMessage(const CLI::App& app, const CLI::ParseError& error) {
   return what;
 }
 
-// One line, whatever is in a path or an argument. Not by fmt::print, which throws when stderr takes
-// no more.
+// One line, whatever is in a path or an argument. Not by fmt::print: see PrintNote.
 ExitCode Refuse(const std::string& message) {
   std::fputs(fmt::format("ropekv: {}\n", Escape(message)).c_str(), stderr);
   return kBadInput;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <memory>
 #include <system_error>
 
 #include "frontends/cli/case_file.h"
 #include "frontends/cli/commands.h"
 #include "frontends/cli/errors.h"
+#include "frontends/cli/file.h"
 #include "frontends/cli/options.h"
 
 namespace ropekv::cli {
@@ -20,7 +20,8 @@ are multiples of 16, and offsets for both K and V or for neither.
 Examples:
   ropekv run decode.safetensors -o out.safetensors
   ropekv run decode.safetensors -o out.safetensors --numerics ascend --threads 1
-  ropekv run decode.safetensors -o out.safetensors --target avx2)";
+  ropekv run decode.safetensors -o out.safetensors --target avx2
+  ropekv gen --model llama-3-8b -o - | ropekv run - -o out.safetensors)";
 
 struct RunCommand {
   std::string case_path;
@@ -33,15 +34,15 @@ struct RunCommand {
 
 void RunCommand::Execute() const {
   CaseFile file(case_path);
-  std::error_code error;
-  if (std::filesystem::equivalent(case_path, output_path, error)) {
+  PrintNote(file.note());
+  if (AreOneFile(case_path, output_path)) {
     throw InputError("--output", "is the case itself, which would be lost");
   }
   execution.Apply(&file.spec);
   file.spec.strict_device_limits = strict;
-  const Plan plan = ValueOrThrow(MakePlan(file.spec));
+  const Plan plan = file.ToPlan();
   const workload::Case loaded = file.Load();
-  ThrowIfError(Run(plan, loaded.args(), execution.run_options()));
+  ThrowIfError(file.path(), Run(plan, loaded.args(), execution.run_options()));
   WriteResult(output_path, loaded,
               fmt::format("{}\nran on {}\n", Describe(plan.spec()), Name(plan.target())));
 }
@@ -51,7 +52,7 @@ void RunCommand::Execute() const {
 void AddRun(CLI::App& app) {
   CLI::App* run = app.add_subcommand("run", "Run a case and write its outputs");
   const auto command = std::make_shared<RunCommand>();
-  run->add_option("CASE", command->case_path, "Case file, as `ropekv gen` writes them")
+  run->add_option("CASE", command->case_path, "Case file, as `ropekv gen` writes them; - for stdin")
       ->required()
       ->option_text("(required)");
   run->add_option("-o,--output", command->output_path,

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "frontends/cli/errors.h"
+#include "frontends/cli/foreign_format.h"
 #include "frontends/cli/safetensors_header.h"
 
 namespace ropekv::cli {
@@ -15,29 +16,46 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "safetensors data is little-endian");
 
-constexpr int64_t kLengthBytes = 8;
-// Room for thousands of entries; a case has sixteen.
-constexpr uint64_t kMaxHeaderBytes = 1 << 20;
+constexpr size_t kLengthBytes = 8;
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the format's own limit
 
-std::string ReadHeader(const InputFile& file) {
-  if (file.size() < kLengthBytes) {
-    throw InputError(file.path(), fmt::format("not a safetensors file: {} bytes", file.size()));
+// Refuses a file of which `begin` has been read.
+[[noreturn]] void Refuse(InputFile& file, std::string begin, const std::string& why) {
+  std::string more(kForeignFormatBytes, '\0');
+  more.resize(file.ReadUpTo(std::as_writable_bytes(std::span(more))));
+  const std::string_view format = ForeignFormat(begin + more);
+  throw InputError(file.path(), format.empty()
+                                    ? why
+                                    : fmt::format("this is {}, not a safetensors file", format));
+}
+
+std::string ReadHeader(InputFile& file) {
+  std::string begin(kLengthBytes, '\0');
+  begin.resize(file.ReadUpTo(std::as_writable_bytes(std::span(begin))));
+  if (begin.size() < kLengthBytes) {
+    Refuse(file, begin, fmt::format("not a safetensors file: {} bytes", begin.size()));
   }
   uint64_t length = 0;
-  file.ReadAt(0, std::as_writable_bytes(std::span(&length, 1)));
+  std::memcpy(&length, begin.data(), kLengthBytes);
   if (length > kMaxHeaderBytes) {
-    throw InputError(file.path(), fmt::format("not a safetensors file: a header of {} bytes, at "
-                                              "most {} are read",
-                                              length, kMaxHeaderBytes));
+    Refuse(file, begin,
+           fmt::format("not a safetensors file: a header of {} bytes, at most {} are legal", length,
+                       kMaxHeaderBytes));
   }
-  if (length > static_cast<uint64_t>(file.size() - kLengthBytes)) {
-    throw InputError(file.path(), fmt::format("truncated: a header of {} bytes in a file of {}",
-                                              length, file.size()));
+  // No more memory than the file has bytes, whatever its length says.
+  const uint64_t available = file.size() ? *file.size() - kLengthBytes : length;
+  std::string text(std::min(length, available), '\0');
+  text.resize(file.ReadUpTo(std::as_writable_bytes(std::span(text))));
+  if (text.size() < length) {
+    Refuse(file, begin + text,
+           fmt::format("truncated: a header of {} bytes in a file of {}", length,
+                       kLengthBytes + text.size()));
   }
-  std::string text(length, '\0');
-  file.ReadAt(kLengthBytes, std::as_writable_bytes(std::span(text)));
+  if (!text.starts_with('{')) Refuse(file, begin + text, "not a safetensors file");
   return text;
 }
+
+constexpr DType kStoredDTypes[] = {DType::kI8, DType::kI32, DType::kF16, DType::kBF16, DType::kF32};
 
 }  // namespace
 
@@ -57,10 +75,22 @@ std::string_view StoredName(DType dtype) {
   return "none";
 }
 
+DType FindDType(std::string_view stored_name) {
+  for (DType dtype : kStoredDTypes) {
+    if (StoredName(dtype) == stored_name) return dtype;
+  }
+  return DType::kNone;
+}
+
+int64_t StoredBytes(std::string_view dtype) {
+  return dtype == kStoredI64 ? 8 : ElementBytes(FindDType(dtype));
+}
+
 SafetensorsReader::SafetensorsReader(const std::string& path) : file_(path) {
   const std::string text = ReadHeader(file_);
-  data_begin_ = kLengthBytes + static_cast<int64_t>(text.size());
-  Header header = ParseHeader(path, text, file_.size() - data_begin_);
+  std::optional<int64_t> data_size = file_.size();
+  if (data_size) *data_size -= static_cast<int64_t>(kLengthBytes + text.size());
+  Header header = ParseHeader(file_.path(), text, data_size);
   tensors_ = std::move(header.tensors);
   metadata_ = std::move(header.metadata);
 }
@@ -71,8 +101,24 @@ const StoredTensor* SafetensorsReader::Find(std::string_view name) const {
   return found == tensors_.end() ? nullptr : &*found;
 }
 
-void SafetensorsReader::Read(const StoredTensor& tensor, std::span<std::byte> bytes) const {
-  file_.ReadAt(data_begin_ + tensor.begin, bytes);
+void SafetensorsReader::SkipTo(int64_t position) {
+  file_.Skip(position - position_);
+  position_ = position;
+}
+
+void SafetensorsReader::Read(const StoredTensor& tensor, std::span<std::byte> bytes) {
+  SkipTo(tensor.begin);
+  file_.Read(bytes);
+  position_ = tensor.end;
+}
+
+void SafetensorsReader::Finish() {
+  if (file_.size()) return;
+  SkipTo(tensors_.empty() ? 0 : tensors_.back().end);
+  std::byte more{};
+  if (file_.ReadUpTo(std::span(&more, 1)) > 0) {
+    throw InputError(path(), "bytes at its end belong to no tensor");
+  }
 }
 
 void WriteSafetensors(const std::string& path, std::vector<TensorView> tensors,

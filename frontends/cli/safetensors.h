@@ -20,10 +20,11 @@ namespace ropekv::cli {
 
 using Metadata = std::map<std::string, std::string, std::less<>>;
 
-// One entry of a header that has been checked: bytes [begin, end) of the data hold exactly `shape`.
+// One entry of a header that has been checked: bytes [begin, end) of the data hold exactly `shape`,
+// if StoredBytes knows `dtype`.
 struct StoredTensor {
   std::string name;
-  DType dtype = DType::kNone;
+  std::string dtype;  // in the header's words
   std::vector<int64_t> shape;
   int64_t begin = 0;
   int64_t end = 0;
@@ -34,11 +35,20 @@ std::string ShapeText(std::span<const int64_t> shape);
 
 // The header's name of a dtype, "BF16".
 std::string_view StoredName(DType dtype);
+// The inverse; kNone if there is none.
+DType FindDType(std::string_view stored_name);
 
+// Indices in 64 bits, which the operator does not take.
+inline constexpr std::string_view kStoredI64 = "I64";
+
+// The bytes of an element, for the dtypes that have a StoredName and I64; 0 for all others.
+int64_t StoredBytes(std::string_view dtype);
+
+// Reads a file from front to back: it may be a pipe, of which nothing is kept but the header.
 class SafetensorsReader {
  public:
-  // Reads and checks the header. The tensors must cover the data of the file exactly. Throws
-  // InputError naming the file.
+  // Reads and checks the header, of at most 100 MB as the format has it. The tensors must cover the
+  // data of the file exactly. Throws InputError naming the file.
   explicit SafetensorsReader(const std::string& path);
 
   const std::string& path() const { return file_.path(); }
@@ -46,12 +56,17 @@ class SafetensorsReader {
   const std::vector<StoredTensor>& tensors() const { return tensors_; }
   const Metadata& metadata() const { return metadata_; }
   const StoredTensor* Find(std::string_view name) const;
-  // Precondition: `bytes` is as long as the tensor.
-  void Read(const StoredTensor& tensor, std::span<std::byte> bytes) const;
+
+  // Precondition: `bytes` is as long as the tensor, and no tensor behind it has been read.
+  void Read(const StoredTensor& tensor, std::span<std::byte> bytes);
+  // After the last Read: checks what only the end of a pipe can tell.
+  void Finish();
 
  private:
+  void SkipTo(int64_t position);
+
   InputFile file_;
-  int64_t data_begin_ = 0;
+  int64_t position_ = 0;  // in the data
   std::vector<StoredTensor> tensors_;
   Metadata metadata_;
 };

@@ -4,6 +4,7 @@
 #define ROPEKV_FRONTENDS_CLI_SAFETENSORS_HEADER_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,9 +18,10 @@ struct Header {
   Metadata metadata;
 };
 
-// Parses `text` and checks every entry against the `data_size` bytes that follow it. Throws
-// InputError naming `path`.
-Header ParseHeader(const std::string& path, std::string_view text, int64_t data_size);
+// Parses `text` and checks every entry, also against the `data_size` bytes that follow it if their
+// number is known. Throws InputError naming `path`.
+Header ParseHeader(const std::string& path, std::string_view text,
+                   std::optional<int64_t> data_size);
 
 }  // namespace ropekv::cli
 

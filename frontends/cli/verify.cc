@@ -9,6 +9,7 @@
 #include "frontends/cli/commands.h"
 #include "frontends/cli/compare.h"
 #include "frontends/cli/errors.h"
+#include "frontends/cli/file.h"
 #include "frontends/cli/options.h"
 
 namespace ropekv::cli {
@@ -137,20 +138,22 @@ void PrintJson(const Plan& plan, const std::string& case_path, const std::string
 }
 
 ExitCode VerifyCommand::Execute() const {
+  if (AreOneFile(case_path, expected_path)) throw InputError("--expect", "is the case itself");
   CaseFile file(case_path);
+  PrintNote(file.note());
   execution.Apply(&file.spec);
-  const Plan plan = ValueOrThrow(MakePlan(file.spec));
+  const Plan plan = file.ToPlan();
+  const workload::Case loaded = file.Load();
   const bool with_reference = expected_path.empty();
   workload::Buffers expected;
-  if (!with_reference) expected = ReadResult(expected_path, plan.spec());
-
-  const workload::Case loaded = file.Load();
   if (with_reference) {
     // Another poison than Allocate's: an element that neither writes is a mismatch.
     expected = workload::CloneOutputs(loaded, 0x5A);
-    ThrowIfError(RunReference(plan, workload::WithOutputs(loaded.args(), expected)));
+    ThrowIfError(file.path(), RunReference(plan, workload::WithOutputs(loaded.args(), expected)));
+  } else {
+    expected = ReadResult(expected_path, plan.spec());
   }
-  ThrowIfError(Run(plan, loaded.args(), execution.run_options()));
+  ThrowIfError(file.path(), Run(plan, loaded.args(), execution.run_options()));
 
   const std::vector<Difference> differences = CompareOutputs(loaded, expected);
   const Totals totals = Sum(differences);
@@ -172,7 +175,9 @@ void AddVerify(CLI::App& app, ExitCode* exit_code) {
   CLI::App* verify = app.add_subcommand(
       "verify", "Run a case and compare all outputs with the reference or a file");
   const auto command = std::make_shared<VerifyCommand>();
-  verify->add_option("CASE", command->case_path, "Case file, as `ropekv gen` writes them")
+  verify
+      ->add_option("CASE", command->case_path,
+                   "Case file, as `ropekv gen` writes them; - for stdin")
       ->required()
       ->option_text("(required)");
   verify

@@ -115,7 +115,7 @@ TEST_F(RefusalTest, Files) {
   Refusal("run " + path_ + " -o " + scratch_.path(), scratch_.path());
   Refusal("run " + path_ + " -o /dev/null", "/dev/null");
   Refusal("run " + path_ + " -o " + path_, "--output");
-  Refusal("verify " + path_ + " --expect " + path_, path_);
+  Refusal("verify " + path_ + " --expect " + path_, "--expect");
   WriteWhole(scratch_ / "junk", "This is not a case.");
   Refusal("run " + scratch_ / "junk" + to_out_, scratch_ / "junk");
   Refusal("verify " + path_ + " --expect " + scratch_ / "junk", scratch_ / "junk");
@@ -125,16 +125,16 @@ TEST_F(RefusalTest, Files) {
 TEST_F(RefusalTest, CasesThatDoNotFit) {
   case_.spec.size_splits = {1024, 128, 64};
   WriteCase(path_, case_);
-  Refusal("run " + path_ + to_out_, "size_splits");
-  Refusal("verify " + path_, "size_splits");
+  Refusal("run " + path_ + to_out_, path_ + ": size_splits");
+  Refusal("verify " + path_, path_ + ": size_splits");
 }
 
 TEST_F(RefusalTest, BadIndicesLeaveTheOldResult) {
   case_[TensorId::kIndices].as<int32_t>()[1] = 1000;
   WriteCase(path_, case_);
   WriteWhole(out_, "old");
-  EXPECT_THAT(Refusal("run " + path_ + to_out_, "indices"), HasSubstr("1000"));
-  Refusal("verify " + path_, "indices");
+  EXPECT_THAT(Refusal("run " + path_ + to_out_, path_ + ": indices"), HasSubstr("1000"));
+  Refusal("verify " + path_, path_ + ": indices");
   EXPECT_EQ(ReadWhole(out_), "old");
 }
 
@@ -142,7 +142,7 @@ TEST_F(RefusalTest, StrictKeepsTheDevicesLimits) {
   workload::GenerateOptions options;
   options.model = *workload::FindModel("Llama-3-8B");
   WriteCase(path_, workload::Generate(options));
-  EXPECT_THAT(Refusal("run " + path_ + to_out_ + " --strict", "x"), HasSubstr("4096"));
+  EXPECT_THAT(Refusal("run " + path_ + to_out_ + " --strict", path_ + ": x"), HasSubstr("4096"));
   EXPECT_EQ(Ropekv("run " + path_ + to_out_).exit_code, 0);
 }
 

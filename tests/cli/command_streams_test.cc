@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "tests/cli/command.h"
 #include "tests/cli/scratch.h"
 
@@ -10,6 +12,7 @@ namespace ropekv::cli {
 namespace {
 
 using testing::HasSubstr;
+using testing::StartsWith;
 
 class StreamsTest : public testing::Test {
  protected:
@@ -88,6 +91,38 @@ TEST_F(StreamsTest, WritesToStdout) {
   }
 }
 
+TEST_F(StreamsTest, ReadsFromPipes) {
+  for (const char* name : {"-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"}) {
+    EXPECT_EQ(Shell(std::string("cat case | ropekv run -o piped ") + name), 0) << name;
+    EXPECT_EQ(Read("piped"), Read("result")) << name;
+    EXPECT_EQ(Shell(std::string("ropekv run -o file < case ") + name), 0) << name;
+    EXPECT_EQ(Read("file"), Read("result")) << name;
+    EXPECT_EQ(Shell(std::string("cat result | ropekv verify case --expect ") + name), 0) << name;
+  }
+  EXPECT_EQ(Shell("cat case | ropekv verify -"), 0);
+  EXPECT_EQ(Shell("ropekv run <(cat case) -o >(cat > substituted)"), 0);
+  EXPECT_EQ(Shell(std::string(kGen) + "-o - | ropekv run - -o - | ropekv verify case --expect -"),
+            0);
+}
+
+// What is read from a pipe is checked as what is read from a file.
+TEST_F(StreamsTest, PipesAreChecked) {
+  const auto refusal = [this](const std::string& source) {
+    EXPECT_EQ(Shell(source + " | ropekv run - -o piped"), 2) << source;
+    EXPECT_FALSE(Exists("piped")) << source;
+    return Read("err");
+  };
+  EXPECT_EQ(refusal("true"), "ropekv: stdin: not a safetensors file: 0 bytes\n");
+  EXPECT_THAT(refusal("head -c 100 case"), StartsWith("ropekv: stdin: truncated: a header of "));
+  EXPECT_THAT(refusal("head -c 9000 case"), StartsWith("ropekv: stdin: truncated: "));
+  EXPECT_EQ(refusal("head -c -1 case"), "ropekv: stdin: truncated: ended while being read\n");
+  EXPECT_EQ(refusal("cat case case"), "ropekv: stdin: bytes at its end belong to no tensor\n");
+  EXPECT_THAT(refusal("cat /dev/zero"), StartsWith("ropekv: stdin: not a safetensors file"));
+  EXPECT_THAT(refusal("yes"), StartsWith("ropekv: stdin: not a safetensors file"));
+  EXPECT_EQ(Shell("cat case case | ropekv verify case --expect -"), 2);
+  EXPECT_EQ(Shell("cat case | ropekv verify - --expect -"), 2);
+}
+
 TEST_F(StreamsTest, NeverTruncatesWhatIsAppendedTo) {
   for (const char* command :
        {"ropekv run case -o - >> log", "ropekv run case -o /dev/stdout >> log",
@@ -95,6 +130,34 @@ TEST_F(StreamsTest, NeverTruncatesWhatIsAppendedTo) {
     WriteWhole(scratch_ / "log", "old");
     EXPECT_EQ(Shell(std::string("ln -sf /dev/stdout link; ") + command), 0) << command;
     EXPECT_EQ(Read("log"), "old" + Read("result")) << command;
+  }
+}
+
+TEST_F(StreamsTest, ACaseIsNotOverwrittenByItsResult) {
+  const std::string before = Read("case");
+  for (const char* command :
+       {"ropekv run - -o case < case", "ropekv run case -o - >> case",
+        "ropekv run case -o /dev/stdout >> case", "ropekv run /dev/fd/3 -o case 3< case"}) {
+    EXPECT_EQ(Shell(command), 2) << command;
+    EXPECT_THAT(Read("err"), StartsWith("ropekv: --output: is the case itself")) << command;
+    EXPECT_EQ(Read("case"), before) << command;
+  }
+}
+
+// One line, whatever it is that is odd, before what the command has to say.
+TEST_F(StreamsTest, ANoteIsOneLine) {
+  std::string bytes = Read("case");
+  const size_t metadata = bytes.find("\"quant_mode\"");
+  ASSERT_NE(metadata, bytes.npos);
+  bytes.replace(metadata, 12, "\"quant\\nmode\"");
+  uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), 8);
+  ++length;
+  std::memcpy(bytes.data(), &length, 8);
+  WriteWhole(scratch_ / "odd", bytes);
+  for (const char* command : {"ropekv run odd -o r", "ropekv verify odd"}) {
+    EXPECT_EQ(Shell(command), 0) << command;
+    EXPECT_EQ(Read("err"), "ropekv: note: odd: metadata 'quant\\x0amode' is not used\n");
   }
 }
 
