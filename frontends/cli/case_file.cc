@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <limits>
+#include <initializer_list>
 
 #include "frontends/cli/case_metadata.h"
 #include "frontends/cli/errors.h"
@@ -185,16 +185,18 @@ void WriteResult(const std::string& path, const Case& written, const std::string
   WriteTensors(path, written, BelongsToResult, {}, report);
 }
 
-workload::Buffers ReadResult(const std::string& path, const Spec& spec) {
+StoredResult ReadResult(const std::string& path, const Spec& spec) {
   SafetensorsReader reader(path);
   const auto expected = [&spec](const TensorField& field) {
     return BelongsToResult(field) && (spec.*field.spec).present();
   };
-  workload::Buffers buffers;
+  StoredResult result;
+  result.path = reader.path();
   for (const StoredTensor& stored : reader.tensors()) {
     const TensorField* field = FindField(stored.name, expected);
     if (field == nullptr) {
-      throw InputError(Culprit(reader.path(), stored.name), "is no output of the case");
+      result.further.push_back(stored.name);
+      continue;
     }
     const TensorSpec& tensor = spec.*field->spec;
     const auto shape = std::span(tensor.shape).first(tensor.rank);
@@ -204,17 +206,15 @@ workload::Buffers ReadResult(const std::string& path, const Spec& spec) {
           fmt::format("is {} {}, the case makes {} {}", Escape(stored.dtype),
                       ShapeText(stored.shape), StoredName(tensor.dtype), ShapeText(shape)));
     }
-    Buffer& buffer = buffers[static_cast<int>(field->id)];
+    Buffer& buffer = result.buffers[static_cast<int>(field->id)];
     buffer = Buffer(stored.end - stored.begin);
     reader.Read(stored, BytesOf(buffer));
   }
   reader.Finish();
   for (const TensorField& field : kTensorFields) {
-    if (expected(field) && reader.Find(field.name) == nullptr) {
-      throw InputError(Culprit(reader.path(), field.name), "missing");
-    }
+    if (expected(field) && reader.Find(field.name) == nullptr) result.missing.push_back(field.name);
   }
-  return buffers;
+  return result;
 }
 
 void CheckFitsInMemory(const std::string& culprit, const Spec& spec) {

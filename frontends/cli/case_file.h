@@ -46,8 +46,17 @@ void WriteCase(const std::string& path, const workload::Case& written,
 void WriteResult(const std::string& path, const workload::Case& written,
                  const std::string& report = "");
 
-// Reads a result that must have exactly the outputs of `spec`, of the same dtypes and shapes.
-workload::Buffers ReadResult(const std::string& path, const Spec& spec);
+// What a file has of a case's outputs.
+struct StoredResult {
+  std::string path;           // as messages name it
+  workload::Buffers buffers;  // empty for those that are missing
+  // Names.
+  std::vector<std::string> missing;
+  std::vector<std::string> further;  // tensors that are no output of the case
+};
+
+// The outputs that are there must be of the dtypes and shapes of `spec`.
+StoredResult ReadResult(const std::string& path, const Spec& spec);
 
 // Refuses, naming `culprit`, a call that is larger than this machine's memory.
 void CheckFitsInMemory(const std::string& culprit, const Spec& spec);

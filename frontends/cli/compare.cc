@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <unordered_map>
 
 namespace ropekv::cli {
 namespace {
@@ -44,65 +45,124 @@ std::vector<int64_t> Unravel(const TensorSpec& tensor, int64_t flat) {
   return index;
 }
 
-template <class Order>
-void Compare(const Buffer& actual, const Buffer& expected, Difference* difference) {
-  const auto* a = actual.as<const typename Order::Element>();
-  const auto* e = expected.as<const typename Order::Element>();
-  for (int64_t i = 0; i < difference->elements; ++i) {
-    const bool a_nan = Order::IsNan(a[i]);
-    const bool e_nan = Order::IsNan(e[i]);
-    if (a[i] == e[i] || (a_nan && e_nan)) continue;
-    if (difference->mismatches++ == 0) {
-      difference->index = Unravel(difference->tensor, i);
-      difference->actual = Order::Text(a[i]);
-      difference->expected = Order::Text(e[i]);
-    }
-    if (a_nan || e_nan) {
-      ++difference->nan_mismatches;
-    } else {
-      const int64_t distance = std::abs(Order::Rank(a[i]) - Order::Rank(e[i]));
-      difference->largest = std::max(difference->largest, distance);
-    }
+// Which token is written to a slot of the caches; padding is not among them.
+using TokensBySlot = std::unordered_map<int64_t, int64_t>;
+
+TokensBySlot FindTokens(const Case& run) {
+  const Spec& spec = run.spec;
+  const int32_t* const indices = run[TensorId::kIndices].as<const int32_t>();
+  const bool paged = spec.cache_layout == CacheLayout::kPaged;
+  const int64_t seq = spec.x.rank == 3 ? spec.x.shape[1] : 1;
+  TokensBySlot tokens;
+  for (int64_t token = 0; token < spec.x.shape[0] * seq; ++token) {
+    const int64_t slot =
+        paged ? indices[token]
+              : token / seq * spec.k_cache.shape[1] + indices[token / seq] + token % seq;
+    if (slot >= 0) tokens.emplace(slot, token);
   }
+  return tokens;
 }
 
-// The tokens that have a row in the caches: all but padding.
-int64_t CachedTokens(const Case& run) {
-  const Buffer& indices = run[TensorId::kIndices];
-  if (run.spec.cache_layout == CacheLayout::kContiguous) {
-    return run.spec.indices.shape[0] * (run.spec.x.rank == 3 ? run.spec.x.shape[1] : 1);
+// The comparison of one output, row by row: heads and channels, the last two extents of every
+// output, are a token's or a slot's.
+template <class Order>
+class RowComparison {
+ public:
+  RowComparison(const Buffer& actual, const Buffer& expected, Difference* difference)
+      : actual_(actual.as<const Element>()),
+        expected_(expected.as<const Element>()),
+        difference_(*difference) {}
+
+  void CompareRow(int64_t row, std::optional<int64_t> token) {
+    const TensorSpec& tensor = difference_.tensor;
+    const int64_t width = tensor.shape[tensor.rank - 2] * tensor.shape[tensor.rank - 1];
+    for (int64_t i = row * width; i < (row + 1) * width; ++i) {
+      const Element a = actual_[i];
+      const Element e = expected_[i];
+      if (a != e && !(Order::IsNan(a) && Order::IsNan(e))) Count(i, token);
+    }
   }
-  return std::count_if(indices.as<int32_t>(), indices.as<int32_t>() + run.spec.indices.shape[0],
-                       [](int32_t slot) { return slot >= 0; });
+
+ private:
+  using Element = typename Order::Element;
+
+  void Count(int64_t i, std::optional<int64_t> token) {
+    const Element a = actual_[i];
+    const Element e = expected_[i];
+    ++difference_.mismatches;
+    if (!token) ++difference_.stray_mismatches;
+    if (Order::IsNan(a) || Order::IsNan(e)) {
+      ++difference_.nan_mismatches;
+    } else {
+      const int64_t distance = std::abs(Order::Rank(a) - Order::Rank(e));
+      difference_.largest = std::max(difference_.largest, distance);
+    }
+    if (difference_.first.size() < Difference::kFirst) {
+      difference_.first.push_back({.index = Unravel(difference_.tensor, i),
+                                   .token = token,
+                                   .actual = Order::Text(a),
+                                   .expected = Order::Text(e)});
+    }
+  }
+
+  const Element* actual_;
+  const Element* expected_;
+  Difference& difference_;
+};
+
+template <class Order>
+void Compare(const TensorField& field, const Buffer& actual, const Buffer& expected,
+             const TokensBySlot& tokens, Difference* difference) {
+  RowComparison<Order> comparison(actual, expected, difference);
+  const auto& shape = difference->tensor.shape;
+  const bool with_outer = difference->tensor.rank == 4;
+  const int64_t rows = with_outer ? shape[0] * shape[1] : shape[0];
+  for (int64_t row = 0; row < rows; ++row) {
+    std::optional<int64_t> token = row;
+    if (workload::IsCache(field.id)) {
+      const auto found = tokens.find(row);
+      token = found == tokens.end() ? std::nullopt : std::optional(found->second);
+    }
+    comparison.CompareRow(row, token);
+  }
 }
 
 }  // namespace
 
 std::vector<Difference> CompareOutputs(const Case& actual, const Buffers& expected) {
-  const int64_t cached_tokens = CachedTokens(actual);
+  const TokensBySlot tokens = FindTokens(actual);
   std::vector<Difference> differences;
   for (const TensorField& field : kTensorFields) {
     const TensorSpec& tensor = actual.spec.*field.spec;
     if (!field.output || !tensor.present()) continue;
+    const Buffer& a = actual[field.id];
+    const Buffer& e = expected[static_cast<int>(field.id)];
+    if (a.size() != e.size()) continue;
     Difference difference;
     difference.name = field.name;
     difference.tensor = tensor;
     difference.elements = workload::NumElements(tensor);
-    difference.written = workload::IsCache(field.id)
-                             ? cached_tokens * tensor.shape[2] * tensor.shape[3]
-                             : difference.elements;
-    const Buffer& a = actual[field.id];
-    const Buffer& e = expected[static_cast<int>(field.id)];
+    difference.written = difference.elements;
+    if (workload::IsCache(field.id)) {
+      difference.written = static_cast<int64_t>(tokens.size()) * tensor.shape[2] * tensor.shape[3];
+    }
     if (tensor.dtype == DType::kI8) {
-      Compare<Int8Order>(a, e, &difference);
+      Compare<Int8Order>(field, a, e, tokens, &difference);
     } else if (tensor.dtype == DType::kF16) {
-      Compare<F16Order>(a, e, &difference);
+      Compare<F16Order>(field, a, e, tokens, &difference);
     } else {
-      Compare<BF16Order>(a, e, &difference);
+      Compare<BF16Order>(field, a, e, tokens, &difference);
     }
     differences.push_back(std::move(difference));
   }
   return differences;
+}
+
+bool Tolerance::Allows(const Difference& difference) const {
+  if (difference.mismatches == 0) return true;
+  if (!given() || difference.nan_mismatches > 0 || difference.stray_mismatches > 0) return false;
+  return (max_steps < 0 || difference.largest <= max_steps) &&
+         (max_fraction < 0 || difference.fraction_of_written() <= max_fraction);
 }
 
 }  // namespace ropekv::cli

@@ -146,6 +146,24 @@ TEST_F(RefusalTest, StrictKeepsTheDevicesLimits) {
   EXPECT_EQ(Ropekv("run " + path_ + to_out_).exit_code, 0);
 }
 
+TEST_F(RefusalTest, Tolerances) {
+  const std::string verify = "verify " + path_;
+  Refusal(verify + " --max-steps 1", "--max-steps");
+  Refusal(verify + " --max-fraction 0", "--max-fraction");
+  const std::string expect = verify + " --expect " + path_ + " ";
+  Refusal(expect + "--max-steps -1", "--max-steps");
+  Refusal(expect + "--max-steps 1.5", "--max-steps");
+  for (const char* fraction : {"-0.1", "1.1", "nan", "1e-3x", "1%"}) {
+    Refusal(expect + "--max-fraction " + fraction, "--max-fraction");
+  }
+}
+
+TEST_F(RefusalTest, NothingToCompare) {
+  WriteSafetensors(out_, {{"logits", DType::kI8, std::vector<int64_t>{0}, {}}}, {});
+  EXPECT_THAT(Refusal("verify " + path_ + " --expect " + out_, out_),
+              HasSubstr("has none of the case's outputs"));
+}
+
 TEST_F(RefusalTest, NothingToVerify) {
   for (TensorSpec* cache : {&case_.spec.k_cache, &case_.spec.v_cache}) cache->shape[0] = 0;
   case_.spec.x.shape[0] = case_.spec.cos.shape[0] = case_.spec.sin.shape[0] = 0;

@@ -59,9 +59,10 @@ TEST_F(CompareTest, FloatsDifferInUlp) {
   EXPECT_EQ(difference.mismatches, 3);
   EXPECT_EQ(difference.largest, 4);  // 2, 1, +0, -0, -1
   EXPECT_EQ(difference.nan_mismatches, 0);
-  EXPECT_EQ(difference.index, (std::vector<int64_t>{0, 0, 0, 0}));
-  EXPECT_EQ(difference.actual, "0x3c00");
-  EXPECT_EQ(difference.expected, "0x3c03");
+  ASSERT_EQ(difference.first.size(), 3u);
+  EXPECT_EQ(difference.first[0].index, (std::vector<int64_t>{0, 0, 0, 0}));
+  EXPECT_EQ(difference.first[0].actual, "0x3c00");
+  EXPECT_EQ(difference.first[0].expected, "0x3c03");
   EXPECT_DOUBLE_EQ(difference.fraction(), 3.0 / 2048);
 }
 
@@ -78,7 +79,8 @@ TEST_F(CompareTest, NansEqualEachOtherAndNothingElse) {
   const Difference difference = Compare("q");
   EXPECT_EQ(difference.mismatches, 1);
   EXPECT_EQ(difference.nan_mismatches, 1);
-  EXPECT_EQ(difference.actual, "nan");
+  ASSERT_EQ(difference.first.size(), 1u);
+  EXPECT_EQ(difference.first[0].actual, "nan");
 }
 
 class CompareBF16Test : public CompareTest {
@@ -102,9 +104,10 @@ TEST_F(CompareTest, Int8DiffersInSteps) {
   const Difference difference = Compare("v_cache");
   EXPECT_EQ(difference.mismatches, 1);
   EXPECT_EQ(difference.largest, 255);
-  EXPECT_EQ(difference.index, (std::vector<int64_t>{0, 1, 0, 3}));
-  EXPECT_EQ(difference.actual, "127");
-  EXPECT_EQ(difference.expected, "-128");
+  ASSERT_EQ(difference.first.size(), 1u);
+  EXPECT_EQ(difference.first[0].index, (std::vector<int64_t>{0, 1, 0, 3}));
+  EXPECT_EQ(difference.first[0].actual, "127");
+  EXPECT_EQ(difference.first[0].expected, "-128");
   EXPECT_EQ(Compare("k_cache").mismatches, 0);
 }
 
@@ -113,6 +116,95 @@ TEST_F(CompareTest, PaddingIsNotWritten) {
   case_[TensorId::kIndices].as<int32_t>()[1] = -1;
   EXPECT_EQ(Compare("k_cache").written, 128);
   EXPECT_EQ(Compare("q").written, 2048);
+}
+
+TEST_F(CompareTest, SaysWhereTheFirstDifferencesAre) {
+  for (int i = 0; i < 5; ++i) other_q()[1024 + 2 * 128 + 7 + i] = 0x3C00;  // token 1, head 2
+  const Difference difference = Compare("q");
+  EXPECT_EQ(difference.mismatches, 5);
+  ASSERT_EQ(difference.first.size(), Difference::kFirst);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(difference.first[i].token, 1);
+    EXPECT_EQ(difference.first[i].head(), 2);
+    EXPECT_EQ(difference.first[i].channel(), 7 + i);
+  }
+}
+
+TEST_F(CompareTest, KnowsTheTokenOfASlot) {
+  int32_t* slots = case_[TensorId::kIndices].as<int32_t>();
+  slots[0] = 3, slots[1] = 1;
+  int8_t* cache = case_[TensorId::kKCache].as<int8_t>();
+  cache[128 + 5] = static_cast<int8_t>(cache[128 + 5] + 1);
+  EXPECT_EQ(Compare("k_cache").first.at(0).token, 1);
+  EXPECT_EQ(Compare("k_cache").stray_mismatches, 0);
+  slots[1] = -1;
+  EXPECT_EQ(Compare("k_cache").first.at(0).token, std::nullopt);
+  EXPECT_EQ(Compare("k_cache").stray_mismatches, 1);
+}
+
+TEST(CompareContiguous, KnowsTheTokenOfAPosition) {
+  workload::GenerateOptions options;
+  options.model = *workload::FindModel("Llama-3-70B-TP8");
+  options.batch = 2;
+  options.seq = 3;
+  options.past = 9;
+  const Case made = workload::Generate(options);
+  const int64_t positions = made.spec.k_cache.shape[1];
+  const int64_t first = positions + made[TensorId::kIndices].as<int32_t>()[1];
+  const Buffers other = workload::CloneOutputs(made, 0xA5);
+  int8_t* cache = other[static_cast<int>(TensorId::kVCache)].as<int8_t>();
+  for (int64_t slot = first - 1; slot < first + 2; ++slot) {
+    cache[slot * 128] = static_cast<int8_t>(cache[slot * 128] + 1);
+  }
+  const Difference difference = CompareOutputs(made, other).at(1);
+  EXPECT_EQ(difference.name, "v_cache");
+  EXPECT_EQ(difference.stray_mismatches, 1);
+  ASSERT_EQ(difference.first.size(), 3u);
+  EXPECT_EQ(difference.first[0].token, std::nullopt);
+  EXPECT_EQ(difference.first[1].token, 3);  // the first of the second sequence
+  EXPECT_EQ(difference.first[2].token, 4);
+}
+
+TEST_F(CompareTest, WhatIsNotExpectedIsNotCompared) {
+  other_[static_cast<int>(TensorId::kQ)] = workload::Buffer();
+  const std::vector<Difference> some = CompareOutputs(case_, other_);
+  ASSERT_EQ(some.size(), 2u);
+  EXPECT_EQ(some[0].name, "k_cache");
+  EXPECT_EQ(some[1].name, "v_cache");
+}
+
+// Of 100 elements.
+Difference SomeDifference(int64_t mismatches, int64_t largest) {
+  Difference difference;
+  difference.elements = difference.written = 100;
+  difference.mismatches = mismatches;
+  difference.largest = largest;
+  return difference;
+}
+
+TEST(Tolerance, LimitsStepsAndShare) {
+  const Difference off = SomeDifference(10, 2);
+  EXPECT_TRUE(Tolerance().Allows(SomeDifference(0, 0)));
+  EXPECT_FALSE(Tolerance().Allows(off));
+  EXPECT_TRUE((Tolerance{.max_steps = 2}).Allows(off));
+  EXPECT_FALSE((Tolerance{.max_steps = 1}).Allows(off));
+  EXPECT_TRUE((Tolerance{.max_fraction = 0.1}).Allows(off));
+  EXPECT_FALSE((Tolerance{.max_fraction = 0.09}).Allows(off));
+  EXPECT_TRUE((Tolerance{.max_steps = 2, .max_fraction = 0.1}).Allows(off));
+  EXPECT_FALSE((Tolerance{.max_steps = 1, .max_fraction = 0.1}).Allows(off));
+  EXPECT_FALSE((Tolerance{.max_steps = 2, .max_fraction = 0.09}).Allows(off));
+  EXPECT_FALSE((Tolerance{.max_steps = 0, .max_fraction = 0}).Allows(off));
+}
+
+TEST(Tolerance, NeverAllowsNansAndStrayWrites) {
+  const Tolerance all{.max_steps = 255, .max_fraction = 1};
+  Difference difference = SomeDifference(10, 2);
+  EXPECT_TRUE(all.Allows(difference));
+  difference.stray_mismatches = 1;
+  EXPECT_FALSE(all.Allows(difference));
+  difference.stray_mismatches = 0;
+  difference.nan_mismatches = 1;
+  EXPECT_FALSE(all.Allows(difference));
 }
 
 }  // namespace
