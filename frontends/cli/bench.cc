@@ -22,15 +22,15 @@ the spread. The copy beside it takes turns with it: it reads the bytes that the 
 and writes the bytes that it must write, at the same addresses and with the same threads, and
 computes nothing; the better of ordinary and streaming stores. ratio = copy / call.
 
-A point is a word of each list. Unless given:
-            --model          --tokens                        --cache  --kv-output, --bound  --threads
-  plainly   llama-3-8b       1,4,16,64,256,1024,4096,16384   page     false                 1,all
-  --quick   llama-3-8b,      1,16,256,4096                   page     false                 1
-            llama-3-70b-tp8
-  --full    all              1,4,16,64,256,1024,4096,16384   all      all                   1,all
+A point is a word of each list. Unless given, --kv-output and --bound are false, or with --full both
+ways, and
+            --model                       --tokens                        --cache  --threads
+  plainly   llama-3-8b                    1,4,16,64,256,1024,4096,16384   page     1,all
+  --quick   llama-3-8b, llama-3-70b-tp8   1,16,256,4096                   page     1
+  --full    all                           1,4,16,64,256,1024,4096,16384   all      1,all
 and all kernels that fit --x, --dtype and --numerics. --quick takes less than a minute, --full
 hours. A page cache has blocks of 128 tokens in random order; random is a page cache with each token
-in a slot anywhere.
+in a slot anywhere. With --bound (b in the table) scales, offsets and biases belong to the plan.
 
 Peers do the same on the same data:
   chain                 a loop over all tokens for each step, with the kernels' compiler flags

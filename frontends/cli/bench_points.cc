@@ -97,7 +97,7 @@ void PointOptions::AddTo(CLI::App& app) {
   list("--cache", &lists_.caches, cli::Words(kPlacementChoices) + ", see below, or all");
   list("--kv-output", &lists_.kv_outputs, cli::Words(kBoolChoices) + ", or all: both");
   list("--bound", &lists_.bounds,
-       cli::Words(kBoolChoices) + ", or all: both; weights bound to the plan before it is timed");
+       cli::Words(kBoolChoices) + ", or all: both; whether weights are bound to the plan");
   list("--threads", &lists_.threads, "Numbers, or all: as `ropekv info` counts");
   CLI::Option* quick = app.add_flag("--quick", quick_, "Few points, see below");
   app.add_flag("--full", full_, "Every point, see below")->excludes(quick);

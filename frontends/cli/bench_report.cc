@@ -91,15 +91,15 @@ ordered_json PeerJson(const Measurement& m, const PeerResult& peer) {
 
 std::string TableHeading() {
   return fmt::format(
-      "{:<16}{:>6} {:<5}{:<5}{:<9}{:<11}{:<3}{:<6}{:>4}{:>11}{:>11} {:>5}{:>9}{:>11}{:>6}{:>6}",
-      "model", "tokens", "x", "q", "numerics", "cache", "kv", "bound", "thr", "ns/call", "min",
+      "{:<16}{:>6} {:<5}{:<5}{:<9}{:<11}{:<3}{:<3}{:>4}{:>10}{:>10} {:>4}{:>9}{:>11}{:>6}{:>6}",
+      "model", "tokens", "x", "q", "numerics", "cache", "kv", "b", "thr", "ns/call", "min",
       "+-%", "ns/token", "copy ns", "GB/s", "ratio");
 }
 
 std::string TableRow(const Measurement& m, const Row& row) {
   const Point& p = m.point;
   return fmt::format(
-      "{:<16}{:>6} {:<5}{:<5}{:<9}{:<11}{:<3}{:<6}{:>4}{:>11.0f}{:>11.0f} {:>5.1f}{:>9.1f}{:>11.0f}"
+      "{:<16}{:>6} {:<5}{:<5}{:<9}{:<11}{:<3}{:<3}{:>4}{:>10.0f}{:>10.0f} {:>4.0f}{:>9.1f}{:>11.0f}"
       "{:>6.1f}{:>6.2f}",
       row.name, p.tokens, Name(p.variant.x), Name(p.variant.dtype),
       WordFor(p.variant.numerics, kNumericsChoices), WordFor(p.placement, kPlacementChoices),
