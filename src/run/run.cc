@@ -38,16 +38,19 @@ void RunTokens(const PlanData& plan, const Args& args, TokenRange range, int num
   // oneTBB restores the caller's rounding mode but not its status flags.
   const DefaultFpEnvironment environment;
   // One contiguous part a thread. As many tasks as threads bound how many run at once, in whatever
-  // arena the caller is in.
-  oneapi::tbb::parallel_for(
-      int64_t{0}, threads,
-      [&](int64_t part) {
-        const auto part_begin = [&](int64_t n) {
-          return range.begin + n * (tokens / threads) + std::min(n, tokens % threads);
-        };
-        Walk(plan, args, {part_begin(part), part_begin(part + 1)});
-      },
-      oneapi::tbb::simple_partitioner());
+  // arena the caller is in. Isolated: while this thread waits for the others' parts it must not
+  // begin a task of the caller's, who may hold a lock that the task wants.
+  oneapi::tbb::this_task_arena::isolate([&] {
+    oneapi::tbb::parallel_for(
+        int64_t{0}, threads,
+        [&](int64_t part) {
+          const auto part_begin = [&](int64_t n) {
+            return range.begin + n * (tokens / threads) + std::min(n, tokens % threads);
+          };
+          Walk(plan, args, {part_begin(part), part_begin(part + 1)});
+        },
+        oneapi::tbb::simple_partitioner());
+  });
 }
 
 }  // namespace
