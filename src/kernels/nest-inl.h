@@ -242,6 +242,7 @@ class Nest {
     const float* shifts = to.tables.shifts;
     const int64_t shift_step = to.offset.data ? 4 * lanes : 0;
 
+    const int margin = Quantise::Margin(to.offset);
     Collected<DF, kTile> fractions;
     for (int64_t head = 0; head < heads; ++head) {
       // From the end of a row on to the next tile's.
@@ -294,7 +295,7 @@ class Nest {
       if constexpr (part == Part::kK) all_failed |= Rotation::TooLarge(largest);
       for (int64_t i = 0; i < tile.count; ++i) {
         bool failed = all_failed || (part != Part::kV && !tile.usual[i]);
-        if constexpr (part != Part::kQ) failed |= Quantise::Failed(fractions.Get(i));
+        if constexpr (part != Part::kQ) failed |= Quantise::Failed(fractions.Get(i), margin);
         if (HWY_UNLIKELY(failed)) {
           ExactHead<V>(call, to, part != Part::kV, tile.token + i, head);
         }

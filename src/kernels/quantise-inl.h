@@ -60,7 +60,8 @@ HWY_INLINE void LoadScales(DF df, const PartCall& part, int64_t head, int64_t ch
 // The same without a division: value * (1 / scale) + offset in units of 2^-16, with half an int8
 // step added for rounding. Where the fraction is nearly 0 this may be wrong: its Check fails, and
 // the head is done again by division (docs/numerics.md, lemma 5). That is for every tie, NaN and
-// infinity, and for one value in 8192 of ordinary data.
+// infinity, and for one value in 16384 of ordinary data, or in
+// 8192 with offsets.
 template <class DF>
 struct QuantiseByReciprocal {
   // The least fraction so far, in the lower 16 bits of each 32.
@@ -80,9 +81,9 @@ struct QuantiseByReciprocal {
     return hn::Min(least, hn::Min(ab, cd));
   }
 
-  static HWY_INLINE bool Failed(Check least) {
+  static HWY_INLINE bool Failed(Check least, int margin) {
     const hn::RebindToSigned<DF> di;
-    const auto fraction = hn::And(hn::BitCast(di, least), hn::Set(di, 0xFFFF & ~(2 * kMargin - 1)));
+    const auto fraction = hn::And(hn::BitCast(di, least), hn::Set(di, 0xFFFF & ~(2 * margin - 1)));
     return !hn::AllFalse(di, hn::Eq(fraction, hn::Zero(di)));
   }
 
@@ -95,17 +96,21 @@ struct QuantiseByReciprocal {
         hn::And(hn::Ge(size, hn::Set(df, 0x1p-64f)), hn::Le(size, hn::Set(df, 0x1p44f)));
     return OrNaN(usable, hn::Mul(reciprocal, hn::Set(df, 65536.0f)));
   }
-  static HWY_INLINE Float32<DF> Shift(Float32<DF> offset) {
+  static HWY_INLINE Float32<DF> Shift(Float32<DF> offset, int margin) {
     const DF df;
     const auto usable = hn::Le(hn::Abs(offset), hn::Set(df, 126.0f));
-    // kMargin too high on purpose, so that the fractions in doubt are [0, 2 * kMargin).
-    return OrNaN(usable,
-                 hn::Add(hn::Mul(offset, hn::Set(df, 65536.0f)), hn::Set(df, 32768.0f + kMargin)));
+    // `margin` too high on purpose, so that the fractions in doubt are [0, 2 * margin).
+    const float half = 32768.0f + static_cast<float>(margin);
+    return OrNaN(usable, hn::Add(hn::Mul(offset, hn::Set(df, 65536.0f)), hn::Set(df, half)));
+  }
+
+  // By how many units a result may be off.
+  static HWY_INLINE int Margin(const ScaleView& offset) {
+    constexpr bool kFuses = !HWY_ARCH_X86 || HWY_TARGET <= HWY_AVX2;
+    return kFuses && offset.data == nullptr ? 2 : 4;
   }
 
  private:
-  static constexpr int kMargin = 4;
-
   static HWY_INLINE Float32<DF> OrNaN(hn::Mask<DF> usable, Float32<DF> value) {
     return hn::IfThenElse(usable, value, hn::Set(DF(), std::numeric_limits<float>::quiet_NaN()));
   }
@@ -136,12 +141,13 @@ void PrepareTables(const PartCall& part, int64_t head_dim) {
   };
   fill(part.scale, part.tables.reciprocals,
        [](Float32<DF> scale) ROPEKV_INLINE_LAMBDA { return Fast::Reciprocal(scale); });
+  const int margin = Fast::Margin(part.offset);
   if (part.offset.data) {
     fill(part.offset, part.tables.shifts,
-         [](Float32<DF> offset) ROPEKV_INLINE_LAMBDA { return Fast::Shift(offset); });
+         [=](Float32<DF> offset) ROPEKV_INLINE_LAMBDA { return Fast::Shift(offset, margin); });
   } else {
     for (int64_t i = 0; i < 4; ++i) {
-      hn::StoreU(Fast::Shift(hn::Zero(df)), df, part.tables.shifts + i * lanes);
+      hn::StoreU(Fast::Shift(hn::Zero(df), margin), df, part.tables.shifts + i * lanes);
     }
   }
 }
