@@ -192,12 +192,13 @@ TEST_F(CheckTest, Leaks) {
   AclCall call(spec_, args_);
   ASSERT_EQ(call.Prepare(), 0);
   ASSERT_EQ(aclInit(nullptr), 0);
-  const std::string report = Report(5, [&] { EXPECT_EQ(aclFinalize(), 0); });
+  const std::string report = Report(6, [&] { EXPECT_EQ(aclFinalize(), 0); });
   EXPECT_HAS(report, "leak: 2048 bytes of device memory");
   EXPECT_HAS(report, "leak: 1 events");
   EXPECT_HAS(report, "leak: 1 streams");
   EXPECT_HAS(report, "leak: 1 contexts");
   EXPECT_HAS(report, "leak: 1 executors");
+  EXPECT_HAS(report, "leak: 12 descriptors");  // the call's eleven tensors and sizeSplits
   EXPECT_EQ(aclrtDestroyContext(context), 0);
   EXPECT_EQ(aclSetAclOpExecutorRepeatable(call.executor), 0);
   EXPECT_EQ(aclDestroyAclOpExecutor(call.executor), 0);

@@ -131,7 +131,7 @@ TEST(Meta, ArraysScalarsAndLists) {
   EXPECT_EQ(aclDestroyFloatArray(float_array), 0);
   EXPECT_EQ(aclDestroyBoolArray(bool_array), 0);
 
-  // Lists take their elements with them: a leak checker would object otherwise.
+  // Lists take their elements with them.
   const aclTensor* tensors[2];
   for (auto& tensor : tensors) {
     tensor = aclCreateTensor(ints, 3, ACL_INT8, nullptr, 0, ACL_FORMAT_ND, ints, 3, nullptr);

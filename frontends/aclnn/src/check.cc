@@ -9,8 +9,10 @@
 #include <vector>
 
 #include "context.h"
+#include "data_buffer.h"
 #include "error.h"
 #include "event.h"
+#include "meta.h"
 #include "stream.h"
 
 namespace ropekv::acl {
@@ -56,6 +58,11 @@ Range BytesOf(const TensorSpec& tensor, const void* address, const char* name) {
   const int64_t bytes = ElementBytes(tensor.dtype);
   return {static_cast<uintptr_t>(base + low * bytes), static_cast<uintptr_t>(base + high * bytes),
           name};
+}
+
+template <class... Tables>
+size_t Count() {
+  return (Tables::Get().All().size() + ...);
 }
 
 enum class Legal { kDeviceMemory, kAnyMemory };
@@ -157,6 +164,10 @@ void CheckLeaks() {
   size_t contexts = 0;
   for (const auto& [handle, context] : ContextTable::Get().All()) contexts += !context->of_device;
   if (contexts > 0) Report("leak: %zu contexts", contexts);
+  const size_t descriptors =
+      Count<TensorTable, ScalarTable, IntArrayTable, FloatArrayTable, BoolArrayTable,
+            TensorListTable, ScalarListTable, DataBufferTable>();
+  if (descriptors > 0) Report("leak: %zu descriptors", descriptors);
 }
 
 }  // namespace ropekv::acl

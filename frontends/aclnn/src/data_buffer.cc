@@ -1,18 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "error.h"
+#include "data_buffer.h"
 
-struct aclDataBuffer {
-  void* data;
-  size_t size;
-};
+#include <utility>
+
+#include "error.h"
 
 namespace ropekv::acl {
 namespace {
 
-size_t GetSize(const char* function, const aclDataBuffer* buffer) {
-  if (buffer) return buffer->size;
-  RuntimeCall(function, [] { return Fail(ACL_ERROR_INVALID_PARAM, "dataBuffer is null"); });
-  return 0;
+int Find(const aclDataBuffer* handle, std::shared_ptr<DataBuffer>& buffer) {
+  if (!handle) return Fail(ACL_ERROR_INVALID_PARAM, "dataBuffer is null");
+  buffer = DataBufferTable::Get().Find(handle);
+  if (buffer) return ACL_SUCCESS;
+  return Fail(ACL_ERROR_RT_INVALID_HANDLE, "%p is not an aclDataBuffer, or has been destroyed",
+              static_cast<const void*>(handle));
+}
+
+// For the getters, which return nothing if they fail.
+DataBuffer Get(const char* function, const aclDataBuffer* handle) {
+  DataBuffer copy{};
+  RuntimeCall(function, [&]() -> int {
+    std::shared_ptr<DataBuffer> buffer;
+    if (const int code = Find(handle, buffer)) return code;
+    copy = *buffer;
+    return ACL_SUCCESS;
+  });
+  return copy;
 }
 
 }  // namespace
@@ -22,38 +35,37 @@ using namespace ropekv::acl;
 
 aclDataBuffer* aclCreateDataBuffer(void* data, size_t size) {
   return CreateCall<aclDataBuffer>(Layer::kRuntime, __func__, [&] {
-    return new aclDataBuffer{data, size};
+    auto buffer = std::make_shared<DataBuffer>(DataBuffer{data, size});
+    return static_cast<aclDataBuffer*>(DataBufferTable::Get().Insert(std::move(buffer)));
   });
 }
 
 aclError aclDestroyDataBuffer(const aclDataBuffer* dataBuffer) {
   return RuntimeCall(__func__, [&]() -> aclError {
-    if (!dataBuffer) return Fail(ACL_ERROR_INVALID_PARAM, "dataBuffer is null");
-    delete dataBuffer;
+    std::shared_ptr<DataBuffer> buffer;
+    if (const int code = Find(dataBuffer, buffer)) return code;
+    DataBufferTable::Get().Remove(dataBuffer);
     return ACL_SUCCESS;
   });
 }
 
 aclError aclUpdateDataBuffer(aclDataBuffer* dataBuffer, void* data, size_t size) {
   return RuntimeCall(__func__, [&]() -> aclError {
-    if (!dataBuffer) return Fail(ACL_ERROR_INVALID_PARAM, "dataBuffer is null");
-    *dataBuffer = {data, size};
+    std::shared_ptr<DataBuffer> buffer;
+    if (const int code = Find(dataBuffer, buffer)) return code;
+    *buffer = {data, size};
     return ACL_SUCCESS;
   });
 }
 
 void* aclGetDataBufferAddr(const aclDataBuffer* dataBuffer) {
-  return CreateCall<void>(Layer::kRuntime, __func__, [&]() -> void* {
-    if (dataBuffer) return dataBuffer->data;
-    Fail(ACL_ERROR_INVALID_PARAM, "dataBuffer is null");
-    return nullptr;
-  });
+  return Get(__func__, dataBuffer).data;
 }
 
 size_t aclGetDataBufferSizeV2(const aclDataBuffer* dataBuffer) {
-  return GetSize(__func__, dataBuffer);
+  return Get(__func__, dataBuffer).size;
 }
 
 uint32_t aclGetDataBufferSize(const aclDataBuffer* dataBuffer) {
-  return static_cast<uint32_t>(GetSize(__func__, dataBuffer));
+  return static_cast<uint32_t>(Get(__func__, dataBuffer).size);
 }

@@ -21,9 +21,13 @@ int FindExecutor(aclOpExecutor* handle, std::shared_ptr<Executor>& executor) {
               static_cast<void*>(handle));
 }
 
-int SetTensorAddress(aclOpExecutor* handle, Slots slots, size_t index, aclTensor* tensor,
-                     void* address) {
-  if (!tensor) return Fail(kErrInnerNullptr, "tensor is null");
+int SetTensorAddress(aclOpExecutor* handle, Slots slots, size_t index,
+                     const aclTensor* tensor_handle, void* address) {
+  std::shared_ptr<Tensor> tensor;
+  if (const int code =
+          FindDescriptor<TensorTable>(tensor_handle, "tensor", tensor, kErrInnerNullptr)) {
+    return code;
+  }
   tensor->data = address;  // even if the executor turns out to be unusable
   std::shared_ptr<Executor> executor;
   if (const int code = FindExecutor(handle, executor)) return code;
@@ -49,15 +53,18 @@ int SetTensorAddress(aclOpExecutor* handle, Slots slots, size_t index, aclTensor
 }
 
 int SetListAddress(aclOpExecutor* handle, Slots slots, size_t index, size_t relative_index,
-                   aclTensorList* tensors, void* address) {
-  if (!tensors) return Fail(kErrInnerNullptr, "tensors is null");
-  // No operator here has a list parameter, and a plain one is a list of one.
-  if (handle && (relative_index != 0 || tensors->elements.empty())) {
-    return Fail(kErrParamInvalid, "relativeIndex %zu in a list of %zu; the parameter has 1 tensor",
-                relative_index, tensors->elements.size());
+                   const aclTensorList* list, void* address) {
+  TensorListTable::Pointer tensors;
+  if (const int code =
+          FindDescriptor<TensorListTable>(list, "tensors", tensors, kErrInnerNullptr)) {
+    return code;
   }
-  return SetTensorAddress(handle, slots, index, const_cast<aclTensor*>(tensors->elements[0]),
-                          address);
+  // No operator here has a list parameter, and a plain one is a list of one.
+  if (tensors->empty() || (handle && relative_index != 0)) {
+    return Fail(kErrParamInvalid, "relativeIndex %zu in a list of %zu; the parameter has 1 tensor",
+                relative_index, tensors->size());
+  }
+  return SetTensorAddress(handle, slots, index, tensors->front(), address);
 }
 
 }  // namespace

@@ -13,13 +13,49 @@
 
 namespace ropekv::acl {
 
-enum class HandleKind : uintptr_t { kContext = 1, kStream = 2, kEvent = 3, kExecutor = 4 };
+// At most 15, from 1.
+enum class HandleKind : uintptr_t {
+  kContext = 1,
+  kStream,
+  kEvent,
+  kExecutor,
+  kTensor,
+  kScalar,
+  kIntArray,
+  kFloatArray,
+  kBoolArray,
+  kTensorList,
+  kScalarList,
+  kDataBuffer,
+};
+
+// As the interface calls the type.
+constexpr const char* Name(HandleKind kind) {
+  switch (kind) {
+    case HandleKind::kContext: return "aclrtContext";
+    case HandleKind::kStream: return "aclrtStream";
+    case HandleKind::kEvent: return "aclrtEvent";
+    case HandleKind::kExecutor: return "aclOpExecutor";
+    case HandleKind::kTensor: return "aclTensor";
+    case HandleKind::kScalar: return "aclScalar";
+    case HandleKind::kIntArray: return "aclIntArray";
+    case HandleKind::kFloatArray: return "aclFloatArray";
+    case HandleKind::kBoolArray: return "aclBoolArray";
+    case HandleKind::kTensorList: return "aclTensorList";
+    case HandleKind::kScalarList: return "aclScalarList";
+    case HandleKind::kDataBuffer: return "aclDataBuffer";
+  }
+  return "handle";
+}
 
 // Thread-safe. What Find returns stays alive while the caller holds it, even if another thread
 // removes it meanwhile.
 template <class T, HandleKind kKind>
 class HandleTable {
  public:
+  using Pointer = std::shared_ptr<T>;
+  static constexpr const char* kName = Name(kKind);
+
   // The only one of its type; never destroyed, because programs leak handles and threads outlive
   // main.
   static HandleTable& Get() {

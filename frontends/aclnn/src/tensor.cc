@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <utility>
 
-#include "error.h"
 #include "meta.h"
 
 namespace ropekv::acl {
@@ -33,7 +33,7 @@ int CheckDescription(const Description& from, int null_code, int invalid_code) {
   return ACL_SUCCESS;
 }
 
-void Describe(aclTensor& tensor, const Description& from) {
+void Describe(Tensor& tensor, const Description& from) {
   auto numbers = std::make_unique<int64_t[]>(2 * from.view_rank + from.storage_rank);
   std::copy_n(from.view_dims, from.view_rank, numbers.get());
   int64_t* strides = numbers.get() + from.view_rank;
@@ -54,15 +54,13 @@ void Describe(aclTensor& tensor, const Description& from) {
 }
 
 // A copy of `values` for the caller to delete[].
-int GetArray(const aclTensor* tensor, std::span<const int64_t> (aclTensor::*values)() const,
+int GetArray(const aclTensor* handle, std::span<const int64_t> (Tensor::*values)() const,
              int64_t** array, uint64_t* size) {
-  if (!tensor || !array || !size) {
-    return Fail(kErrParamNullptr, "%s is null",
-                !tensor  ? "tensor"
-                : !array ? "the array"
-                         : "the size");
-  }
-  const std::span<const int64_t> from = (tensor->*values)();
+  std::shared_ptr<Tensor> tensor;
+  if (const int code = FindDescriptor<TensorTable>(handle, "tensor", tensor)) return code;
+  if (!array || !size)
+    return Fail(kErrParamNullptr, "%s is null", array ? "the size" : "the array");
+  const std::span<const int64_t> from = (*tensor.*values)();
   auto* copy = new int64_t[from.size()];
   std::copy(from.begin(), from.end(), copy);
   *array = copy;
@@ -71,10 +69,11 @@ int GetArray(const aclTensor* tensor, std::span<const int64_t> (aclTensor::*valu
 }
 
 template <class T>
-int GetField(const aclTensor* tensor, T aclTensor::*field, T* value) {
-  if (!tensor || !value)
-    return Fail(kErrParamNullptr, "%s is null", tensor ? "the output" : "tensor");
-  *value = tensor->*field;
+int GetField(const aclTensor* handle, T Tensor::*field, T* value) {
+  std::shared_ptr<Tensor> tensor;
+  if (const int code = FindDescriptor<TensorTable>(handle, "tensor", tensor)) return code;
+  if (!value) return Fail(kErrParamNullptr, "the output is null");
+  *value = *tensor.*field;
   return ACL_SUCCESS;
 }
 
@@ -89,19 +88,18 @@ aclTensor* aclCreateTensor(const int64_t* viewDims, uint64_t viewDimsNum, aclDat
   return CreateCall<aclTensor>(Layer::kAclnn, __func__, [&]() -> aclTensor* {
     const Description from{viewDims, viewDimsNum, stride, storageDims, storageDimsNum};
     if (CheckDescription(from, kErrParamNullptr, kErrParamInvalid)) return nullptr;
-    auto tensor = std::make_unique<aclTensor>();
+    auto tensor = std::make_shared<Tensor>();
     Describe(*tensor, from);
     tensor->dtype = dataType;
     tensor->format = format;
     tensor->offset = offset;
     tensor->data = tensorData;
-    return tensor.release();
+    return static_cast<aclTensor*>(TensorTable::Get().Insert(std::move(tensor)));
   });
 }
 
 aclnnStatus aclDestroyTensor(const aclTensor* tensor) {
-  delete tensor;
-  return ACL_SUCCESS;
+  return DestroyDescriptor<TensorTable>(__func__, tensor);
 }
 
 aclnnStatus aclInitTensor(aclTensor* tensor, const int64_t* viewDims, uint64_t viewDimsNum,
@@ -109,56 +107,59 @@ aclnnStatus aclInitTensor(aclTensor* tensor, const int64_t* viewDims, uint64_t v
                           aclFormat format, const int64_t* storageDims, uint64_t storageDimsNum,
                           void* tensorDataAddr) {
   return AclnnCall(__func__, [&]() -> aclnnStatus {
-    if (!tensor) return Fail(kErrParamNullptr, "tensor is null");
+    std::shared_ptr<Tensor> found;
+    if (const int code = FindDescriptor<TensorTable>(tensor, "tensor", found)) return code;
     const Description from{viewDims, viewDimsNum, stride, storageDims, storageDimsNum};
     if (const int code = CheckDescription(from, kErrParamNullptr, kErrParamInvalid)) return code;
-    Describe(*tensor, from);
-    tensor->dtype = dataType;
-    tensor->format = format;
-    tensor->offset = offset;
-    if (tensorDataAddr) tensor->data = tensorDataAddr;
+    Describe(*found, from);
+    found->dtype = dataType;
+    found->format = format;
+    found->offset = offset;
+    if (tensorDataAddr) found->data = tensorDataAddr;
     return ACL_SUCCESS;
   });
 }
 
 aclnnStatus aclGetViewShape(const aclTensor* tensor, int64_t** viewDims, uint64_t* viewDimsNum) {
   return AclnnCall(__func__,
-                   [&] { return GetArray(tensor, &aclTensor::view_dims, viewDims, viewDimsNum); });
+                   [&] { return GetArray(tensor, &Tensor::view_dims, viewDims, viewDimsNum); });
 }
 
 aclnnStatus aclGetStorageShape(const aclTensor* tensor, int64_t** storageDims,
                                uint64_t* storageDimsNum) {
   return AclnnCall(__func__, [&] {
-    return GetArray(tensor, &aclTensor::storage_dims, storageDims, storageDimsNum);
+    return GetArray(tensor, &Tensor::storage_dims, storageDims, storageDimsNum);
   });
 }
 
 aclnnStatus aclGetViewStrides(const aclTensor* tensor, int64_t** stridesValue,
                               uint64_t* stridesNum) {
   return AclnnCall(__func__,
-                   [&] { return GetArray(tensor, &aclTensor::strides, stridesValue, stridesNum); });
+                   [&] { return GetArray(tensor, &Tensor::strides, stridesValue, stridesNum); });
 }
 
 aclnnStatus aclGetViewOffset(const aclTensor* tensor, int64_t* offset) {
-  return AclnnCall(__func__, [&] { return GetField(tensor, &aclTensor::offset, offset); });
+  return AclnnCall(__func__, [&] { return GetField(tensor, &Tensor::offset, offset); });
 }
 
 aclnnStatus aclGetFormat(const aclTensor* tensor, aclFormat* format) {
-  return AclnnCall(__func__, [&] { return GetField(tensor, &aclTensor::format, format); });
+  return AclnnCall(__func__, [&] { return GetField(tensor, &Tensor::format, format); });
 }
 
 aclnnStatus aclGetDataType(const aclTensor* tensor, aclDataType* dataType) {
-  return AclnnCall(__func__, [&] { return GetField(tensor, &aclTensor::dtype, dataType); });
+  return AclnnCall(__func__, [&] { return GetField(tensor, &Tensor::dtype, dataType); });
 }
 
 aclnnStatus aclGetRawTensorAddr(const aclTensor* tensor, void** addr) {
-  return AclnnCall(__func__, [&] { return GetField(tensor, &aclTensor::data, addr); });
+  return AclnnCall(__func__, [&] { return GetField(tensor, &Tensor::data, addr); });
 }
 
 aclnnStatus aclSetRawTensorAddr(aclTensor* tensor, void* addr) {
   return AclnnCall(__func__, [&]() -> aclnnStatus {
-    if (!tensor || !addr) return Fail(kErrParamNullptr, "%s is null", tensor ? "addr" : "tensor");
-    tensor->data = addr;
+    std::shared_ptr<Tensor> found;
+    if (const int code = FindDescriptor<TensorTable>(tensor, "tensor", found)) return code;
+    if (!addr) return Fail(kErrParamNullptr, "addr is null");
+    found->data = addr;
     return ACL_SUCCESS;
   });
 }

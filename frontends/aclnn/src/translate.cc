@@ -32,7 +32,7 @@ bool IsPlain(aclFormat format) {
   }
 }
 
-TensorSpec ToSpec(const aclTensor& tensor) {
+TensorSpec ToSpec(const Tensor& tensor) {
   TensorSpec spec;
   spec.dtype = ToDType(tensor.dtype);
   spec.rank = static_cast<int>(tensor.view_rank);
@@ -42,13 +42,13 @@ TensorSpec ToSpec(const aclTensor& tensor) {
   return spec;
 }
 
-int64_t NumElements(const aclTensor& tensor) {
+int64_t NumElements(const Tensor& tensor) {
   uint64_t count = 1;
   for (const int64_t extent : tensor.view_dims()) count *= static_cast<uint64_t>(extent);
   return static_cast<int64_t>(count);
 }
 
-bool HasRoom(const aclTensor& tensor, int64_t count) {
+bool HasRoom(const Tensor& tensor, int64_t count) {
   const void* address = ViewAddress(tensor, tensor.data);
   const auto block = MemoryTable::Get().Find(address);
   if (count <= 0 || !block || block->kind != MemoryKind::kDevice) return false;
@@ -56,7 +56,7 @@ bool HasRoom(const aclTensor& tensor, int64_t count) {
   return static_cast<uint64_t>(count) <= room / aclDataTypeSize(tensor.dtype);
 }
 
-TensorSpec Flat(const aclTensor& tensor) {
+TensorSpec Flat(const Tensor& tensor) {
   TensorSpec flat;
   flat.dtype = ToDType(tensor.dtype);
   flat.rank = 1;

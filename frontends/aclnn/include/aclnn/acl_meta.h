@@ -2,7 +2,8 @@
 // Descriptors for aclnn operators (tensors, arrays, scalars, lists) and their executors.
 //
 // Descriptors copy the arrays they are made from and never own tensor data. Every destroy function
-// accepts null. A null argument of a getter is 161001.
+// accepts null. A null argument of a getter is 161001; a descriptor that was destroyed, or never
+// was one, is 161002 in each call.
 #ifndef ACLNN_META
 #define ACLNN_META
 

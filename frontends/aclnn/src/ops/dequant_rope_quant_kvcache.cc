@@ -18,7 +18,8 @@
 namespace ropekv::acl {
 namespace {
 
-using Tensors = std::array<const aclTensor*, kNumTensors>;  // by TensorId
+using TensorHandles = std::array<const aclTensor*, kNumTensors>;         // by TensorId
+using Tensors = std::array<std::shared_ptr<const Tensor>, kNumTensors>;  // null: not given
 
 constexpr TensorId kInputs[] = {
     TensorId::kX,       TensorId::kCos,     TensorId::kSin,         TensorId::kKCache,
@@ -42,7 +43,7 @@ bool IsOptional(TensorId id) { return id >= TensorId::kOffsetK && id <= TensorId
 
 // --- 1. Null pointers.
 
-int CheckNull(const Tensors& tensors, const aclIntArray* size_splits,
+int CheckNull(const TensorHandles& tensors, const aclIntArray* size_splits,
               const uint64_t* workspace_size, aclOpExecutor* const* executor) {
   for (const TensorField& field : kTensorFields) {
     if (!tensors[static_cast<size_t>(field.id)] && !IsOptional(field.id)) {
@@ -54,6 +55,17 @@ int CheckNull(const Tensors& tensors, const aclIntArray* size_splits,
                         : !executor       ? "executor"
                                           : nullptr;
   return missing ? Fail(kErrParamNullptr, "%s is null", missing) : ACL_SUCCESS;
+}
+
+int FindTensors(const TensorHandles& handles, Tensors& tensors) {
+  for (size_t i = 0; i < handles.size(); ++i) {
+    if (!handles[i]) continue;
+    std::shared_ptr<Tensor> tensor;
+    const char* name = kOperator.tensor_names[i];
+    if (const int code = FindDescriptor<TensorTable>(handles[i], name, tensor)) return code;
+    tensors[i] = std::move(tensor);
+  }
+  return ACL_SUCCESS;
 }
 
 // --- 2. Is there a kernel for the dtypes and formats?
@@ -96,7 +108,7 @@ const char* LegalDTypes(TensorId id) {
 
 int CheckKernel(const Tensors& tensors, bool optional) {
   for (const TensorField& field : kTensorFields) {
-    const aclTensor* tensor = tensors[static_cast<size_t>(field.id)];
+    const Tensor* tensor = tensors[static_cast<size_t>(field.id)].get();
     if (!tensor || IsOptional(field.id) != optional) continue;
     const int code = optional ? kErrFindKernel : kErrParamInvalid;
     if (!IsLegal(field.id, tensor->dtype, tensors)) {
@@ -114,7 +126,7 @@ int CheckKernel(const Tensors& tensors, bool optional) {
 // --- 3. Shapes and attributes: mostly MakePlan's.
 
 // The device looks at the data of these but not at their shape. Any with enough data is legal.
-TensorSpec FirstOf(const aclTensor& tensor, int64_t count) {
+TensorSpec FirstOf(const Tensor& tensor, int64_t count) {
   TensorSpec spec = Flat(tensor);
   const bool enough = spec.shape[0] > count || (spec.stride[0] == 1 && HasRoom(tensor, count));
   if (spec.rank == 1 && enough) spec.shape[0] = count;
@@ -122,7 +134,7 @@ TensorSpec FirstOf(const aclTensor& tensor, int64_t count) {
 }
 
 // Only the number of elements matters.
-TensorSpec PerChannel(const aclTensor& tensor, int64_t kv_heads, int64_t head_dim) {
+TensorSpec PerChannel(const Tensor& tensor, int64_t kv_heads, int64_t head_dim) {
   const TensorSpec spec = ToSpec(tensor);
   const bool as_it_is = spec.rank == 2 && spec.shape[0] == kv_heads && spec.shape[1] == head_dim;
   return as_it_is ? spec : Flat(tensor);
@@ -139,9 +151,9 @@ bool IsPage(const char* cache_mode) {
   return cache_mode && strncasecmp(cache_mode, "page", 5) == 0;
 }
 
-Spec MakeSpec(const Tensors& tensors, const aclIntArray& size_splits, const char* cache_mode,
-              bool kv_output) {
-  const auto given = [&](TensorId id) { return tensors[static_cast<size_t>(id)]; };
+Spec MakeSpec(const Tensors& tensors, const std::vector<int64_t>& size_splits,
+              const char* cache_mode, bool kv_output) {
+  const auto given = [&](TensorId id) { return tensors[static_cast<size_t>(id)].get(); };
   Spec spec;
   for (const TensorId id : {TensorId::kX, TensorId::kCos, TensorId::kSin, TensorId::kKCache,
                             TensorId::kVCache, TensorId::kIndices}) {
@@ -163,7 +175,7 @@ Spec MakeSpec(const Tensors& tensors, const aclIntArray& size_splits, const char
     if (!given(id) || spec.x.dtype != DType::kI32) continue;  // ignored otherwise
     spec.*kTensorFields[static_cast<size_t>(id)].spec = FirstOf(*given(id), count);
   }
-  std::copy_n(size_splits.values.begin(), 3, spec.size_splits.begin());
+  std::copy_n(size_splits.begin(), 3, spec.size_splits.begin());
   // What is wrong with sizeSplits is for MakePlan to say.
   const int64_t q_heads = head_dim > 0 ? std::max<int64_t>(spec.size_splits[0] / head_dim, 0) : 0;
   spec.q = Output(spec.x, spec.cos.dtype, q_heads, head_dim);
@@ -202,13 +214,14 @@ int CheckOutputSizes(const Spec& spec, const Tensors& tensors) {
 }
 
 // The first phase, after the null checks.
-aclnnStatus Prepare(const Tensors& tensors, const aclIntArray& size_splits, const char* cache_mode,
-                    bool kv_output, uint64_t* workspace_size, aclOpExecutor** executor) {
+aclnnStatus Prepare(const Tensors& tensors, const std::vector<int64_t>& size_splits,
+                    const char* cache_mode, bool kv_output, uint64_t* workspace_size,
+                    aclOpExecutor** executor) {
   if (const int code = CheckKernel(tensors, /*optional=*/false)) return code;
   if (const int code = CheckKernel(tensors, /*optional=*/true)) return code;
   if (!GetEnv().error.empty()) return FailWith(kErrInner, GetEnv().error);
-  if (size_splits.values.size() != 3) {
-    return Fail(kErrTiling, "sizeSplits: has %zu entries; expected 3", size_splits.values.size());
+  if (size_splits.size() != 3) {
+    return Fail(kErrTiling, "sizeSplits: has %zu entries; expected 3", size_splits.size());
   }
   const Spec spec = MakeSpec(tensors, size_splits, cache_mode, kv_output);
   const Result<Plan> plan = MakePlan(spec);
@@ -219,7 +232,7 @@ aclnnStatus Prepare(const Tensors& tensors, const aclIntArray& size_splits, cons
   if (const int code = CheckOutputSizes(spec, tensors)) return code;
   Executor made{.op = kOperator, .plan = *plan, .args = {}};
   for (const TensorField& field : kTensorFields) {
-    const aclTensor* tensor = tensors[static_cast<size_t>(field.id)];
+    const Tensor* tensor = tensors[static_cast<size_t>(field.id)].get();
     if (!tensor) continue;
     made.given[static_cast<size_t>(field.id)] = true;
     SetAddress(made.args, field.id, ViewAddress(*tensor, tensor->data));
@@ -244,7 +257,7 @@ aclnnStatus aclnnDequantRopeQuantKvcacheGetWorkspaceSize(
     const aclTensor* kOut, const aclTensor* vOut, uint64_t* workspaceSize,
     aclOpExecutor** executor) {
   return AclnnCall(__func__, [&]() -> aclnnStatus {
-    const std::array<const aclTensor*, ropekv::kNumTensors> tensors = {x,
+    const std::array<const aclTensor*, ropekv::kNumTensors> handles = {x,
                                                                        cos,
                                                                        sin,
                                                                        kCacheRef,
@@ -260,8 +273,14 @@ aclnnStatus aclnnDequantRopeQuantKvcacheGetWorkspaceSize(
                                                                        qOut,
                                                                        kOut,
                                                                        vOut};
-    if (const int code = CheckNull(tensors, sizeSplits, workspaceSize, executor)) return code;
-    return Prepare(tensors, *sizeSplits, cacheModeOptional, kvOutput, workspaceSize, executor);
+    if (const int code = CheckNull(handles, sizeSplits, workspaceSize, executor)) return code;
+    std::array<std::shared_ptr<const Tensor>, ropekv::kNumTensors> tensors;
+    if (const int code = FindTensors(handles, tensors)) return code;
+    IntArrayTable::Pointer splits;
+    if (const int code = FindDescriptor<IntArrayTable>(sizeSplits, "sizeSplits", splits)) {
+      return code;
+    }
+    return Prepare(tensors, *splits, cacheModeOptional, kvOutput, workspaceSize, executor);
   });
 }
 
