@@ -8,6 +8,7 @@
 #include <set>
 #include <vector>
 
+#include "bounds.h"
 #include "context.h"
 #include "data_buffer.h"
 #include "error.h"
@@ -46,17 +47,11 @@ std::set<const Use*>& Uses() {
   std::fprintf(stderr, "ropekv-check: %s\n", text);
 }
 
-// The bytes from the lowest to the highest element; empty if there is none.
+// Empty if there is no element.
 Range BytesOf(const TensorSpec& tensor, const void* address, const char* name) {
-  int64_t low = 0, high = 1;
-  for (int i = 0; i < tensor.rank; ++i) {
-    if (tensor.shape[i] == 0) return {0, 0, name};
-    const int64_t reach = (tensor.shape[i] - 1) * tensor.stride[i];
-    (reach < 0 ? low : high) += reach;
-  }
-  const auto base = static_cast<int64_t>(reinterpret_cast<uintptr_t>(address));
-  const int64_t bytes = ElementBytes(tensor.dtype);
-  return {static_cast<uintptr_t>(base + low * bytes), static_cast<uintptr_t>(base + high * bytes),
+  const Extent extent = ExtentOf(tensor);
+  const auto first = reinterpret_cast<uintptr_t>(address);
+  return {first + static_cast<uintptr_t>(extent.low), first + static_cast<uintptr_t>(extent.high),
           name};
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Repeatable executors and the refresh of their addresses.
+#include "bounds.h"
 #include "env.h"
 #include "error.h"
 #include "executor.h"
@@ -48,6 +49,8 @@ int SetTensorAddress(aclOpExecutor* handle, Slots slots, size_t index,
     return Fail(kErrParamInvalid, "%s: address %p; the device takes multiples of %zu", name,
                 address, size_t{kDeviceAlignment});
   }
+  const TensorSpec& spec = executor->plan.spec().*kTensorFields[static_cast<size_t>(id)].spec;
+  if (const int code = CheckBounds(name, spec, *tensor, address, kErrParamInvalid)) return code;
   SetAddress(executor->args, id, ViewAddress(*tensor, address));
   return ACL_SUCCESS;
 }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "aclnnop/aclnn_dequant_rope_quant_kvcache.h"
+#include "bounds.h"
 #include "env.h"
 #include "error.h"
 #include "executor.h"
@@ -234,6 +235,10 @@ aclnnStatus Prepare(const Tensors& tensors, const std::vector<int64_t>& size_spl
   for (const TensorField& field : kTensorFields) {
     const Tensor* tensor = tensors[static_cast<size_t>(field.id)].get();
     if (!tensor) continue;
+    const TensorSpec& used = spec.*field.spec;
+    if (const int code = CheckBounds(NameOf(field.id), used, *tensor, tensor->data, kErrTiling)) {
+      return code;
+    }
     made.given[static_cast<size_t>(field.id)] = true;
     SetAddress(made.args, field.id, ViewAddress(*tensor, tensor->data));
   }
