@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "error.h"
 
+#include <pthread.h>
+
 #include <atomic>
 #include <cstdarg>
 #include <cstdio>
@@ -26,6 +28,15 @@ thread_local constinit int last_error = ACL_SUCCESS;
 
 std::atomic<bool> shared{false};
 std::mutex shared_mutex;
+
+std::atomic<bool> fork_watched{false};
+std::atomic<bool> in_forked_child{false};
+
+// The mutex of the shared messages may be held by a thread that the child does not have.
+void NoteForkedChild() {
+  in_forked_child = true;
+  shared = false;
+}
 
 // Never destroyed: other threads may still fail while the process exits.
 std::deque<std::string>& SharedMessages() {
@@ -85,22 +96,33 @@ int Fail(int code, const char* format, ...) noexcept {
   }
 }
 
+bool InForkedChild() noexcept {
+  // From the first call on: a program may load the library, fork, and use it in the child alone.
+  if (!fork_watched && !fork_watched.exchange(true)) {
+    pthread_atfork(nullptr, nullptr, NoteForkedChild);
+  }
+  return in_forked_child;
+}
+
 void ShareErrorMessages(bool share) noexcept { shared = share; }
 
 }  // namespace ropekv::acl
 
 using namespace ropekv::acl;
 
+// Not a Call, since it is what tells why calls fail in a forked child.
 const char* aclGetRecentErrMsg() {
-  return CreateCall<const char>(Layer::kRuntime, __func__, []() -> const char* {
+  try {
     if (shared) {
       const std::lock_guard lock(shared_mutex);
       thread_messages.taken = TakeAll(SharedMessages());
     } else {
       thread_messages.taken = TakeAll(thread_messages.newest_first);
     }
-    return thread_messages.taken.empty() ? nullptr : thread_messages.taken.c_str();
-  });
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+  return thread_messages.taken.empty() ? nullptr : thread_messages.taken.c_str();
 }
 
 aclError aclrtPeekAtLastError(aclrtLastErrLevel level) {

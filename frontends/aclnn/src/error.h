@@ -42,11 +42,21 @@ int FailWith(int code, const std::string& message) noexcept;
 // Keep messages per process from now on, instead of per thread.
 void ShareErrorMessages(bool share) noexcept;
 
+// In a child made by fork, if the library was called before. Streams have lost their threads there,
+// and locks may be held by threads that are gone: nothing but the messages is to be touched.
+bool InForkedChild() noexcept;
+
 // Runs the body of an interface function; `failed` is what the function returns if the body throws
-// (out of memory, no thread to be had).
+// (out of memory, no thread to be had) or must not run.
 template <class Value, class Body>
 Value Call(Layer layer, const char* function, Value (*failed)(int code), Body&& body) noexcept {
   internal::current_call = {function, layer};
+  if (InForkedChild()) {
+    return failed(
+        Fail(layer == Layer::kAclnn ? kErrRuntime : ACL_ERROR_RT_FEATURE_NOT_SUPPORT,
+             "this process was forked from one that uses the library: use it in one of the two, or "
+             "exec after fork"));
+  }
   try {
     return body();
   } catch (const std::bad_alloc&) {

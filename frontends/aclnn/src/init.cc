@@ -113,4 +113,6 @@ aclnnStatus aclnnInit(const char* configPath) {
 }
 
 // aclnnInit holds nothing that would have to be given back.
-aclnnStatus aclnnFinalize() { return ACL_SUCCESS; }
+aclnnStatus aclnnFinalize() {
+  return AclnnCall(__func__, [] { return ACL_SUCCESS; });
+}
