@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Each allocation fails once in turn: an error or the whole result, no leak, no byte by halves.
+#include <gtest/gtest.h>
+
+#include <utility>
+
+#include "support/failing_new.h"
+#include "support/problem.h"
+#include "support/simple_case.h"
+
+namespace ropekv::testing {
+namespace {
+
+TEST(OutOfMemory, MakePlan) {
+  const Spec spec = SimpleSpec(CacheLayout::kPaged);
+  const auto check = [](const Result<Plan>& plan, bool failed) {
+    EXPECT_EQ(plan.status().code(), failed ? StatusCode::kOutOfMemory : StatusCode::kOk);
+  };
+  EXPECT_GT(FailEachAllocation([&] { return MakePlan(spec); }, check), 0);
+}
+
+// The messages of errors are what is allocated.
+TEST(OutOfMemory, MakePlanOfABadSpec) {
+  Spec spec = SimpleSpec(CacheLayout::kPaged);
+  spec.scale_v = Dense(DType::kF32, {1, 17});
+  const auto check = [](const Result<Plan>& plan, bool failed) {
+    EXPECT_EQ(plan.status().code(), failed ? StatusCode::kOutOfMemory : StatusCode::kBadShape);
+  };
+  EXPECT_GT(FailEachAllocation([&] { return MakePlan(spec); }, check), 0);
+}
+
+TEST(OutOfMemory, CallsWithABadIndex) {
+  Problem problem(SimpleSpec(CacheLayout::kPaged), Flavour::kPlain, 1);
+  auto* indices = static_cast<int32_t*>(problem.MutableInput(TensorId::kIndices));
+  const Plan plan = MakePlan(problem.spec()).value();
+  const Args args = problem.actual();
+  for (const auto& [first, second] : {std::pair(3, 3), std::pair(99, 3)}) {
+    indices[0] = first;
+    indices[1] = second;
+    for (const auto& call : {&ropekv::Run, &RunReference, &CheckArgs}) {
+      const auto check = [&](const Status& status, bool failed) {
+        EXPECT_EQ(status.code(), failed ? StatusCode::kOutOfMemory : StatusCode::kBadIndex);
+        EXPECT_EQ(problem.CompareUntouched(), "");
+      };
+      EXPECT_GT(FailEachAllocation([&] { return call(plan, args, {}); }, check), 0);
+    }
+  }
+}
+
+// In threads too.
+TEST(OutOfMemory, RunAllocatesNothing) {
+  for (const CacheLayout layout : {CacheLayout::kContiguous, CacheLayout::kPaged}) {
+    Problem problem(SimpleSpec(layout), Flavour::kPlain, 1);
+    const Plan plan = MakePlan(problem.spec()).value();
+    ASSERT_TRUE(RunReference(plan, problem.expected()).ok());
+    const Args args = problem.actual();
+    for (const int num_threads : {1, 2}) {
+      const auto run = [&] { return ropekv::Run(plan, args, {.num_threads = num_threads}); };
+      EXPECT_TRUE(run().ok());
+      const auto check = [&](const Status& status, bool) {
+        EXPECT_TRUE(status.ok());
+        EXPECT_EQ(problem.Compare(), "");
+        problem.ResetActual();
+      };
+      EXPECT_EQ(FailEachAllocation(run, check), 0);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ropekv::testing
