@@ -45,14 +45,20 @@ class Gate {
   Gate& operator=(const Gate&) = delete;
 
   void Open() { open_ = true; }
+  // Until the stream has come to it.
+  void WaitUntilReached() const {
+    while (!reached_) Nap();
+  }
 
  private:
   static void Nap() { std::this_thread::sleep_for(std::chrono::microseconds(100)); }
   static void Wait(void* self) {
     auto* gate = static_cast<Gate*>(self);
+    gate->reached_ = true;
     while (!gate->open_) Nap();
     gate->passed_ = true;
   }
+  std::atomic<bool> reached_{false};
   std::atomic<bool> open_{false};
   std::atomic<bool> passed_{false};
 };

@@ -91,47 +91,47 @@ class Subscriptions {
 
   bool Add(uint64_t thread, int32_t stream) {
     const std::lock_guard lock(mutex_);
-    const bool added = thread_of_stream_.emplace(stream, thread).second;
-    if (!added) return false;
-    Thread& entry = threads_[thread];
-    if (!entry.queue) entry.queue = std::make_shared<ReportQueue>();
-    ++entry.streams;
-    return true;
+    std::shared_ptr<ReportQueue> queue = Find(thread);
+    if (!queue) queue = std::make_shared<ReportQueue>();
+    return services_.emplace(stream, Service{thread, std::move(queue)}).second;
   }
 
   bool Remove(uint64_t thread, int32_t stream) {
     const std::lock_guard lock(mutex_);
-    const auto found = thread_of_stream_.find(stream);
-    if (found == thread_of_stream_.end() || found->second != thread) return false;
-    thread_of_stream_.erase(found);
-    const auto entry = threads_.find(thread);
-    if (--entry->second.streams == 0) {
-      entry->second.queue->Close();
-      threads_.erase(entry);
-    }
+    const auto found = services_.find(stream);
+    if (found == services_.end() || found->second.thread != thread) return false;
+    const std::shared_ptr<ReportQueue> queue = found->second.queue;
+    services_.erase(found);
+    if (!Find(thread)) queue->Close();
     return true;
   }
 
   std::shared_ptr<ReportQueue> OfStream(int32_t stream) const {
     const std::lock_guard lock(mutex_);
-    const auto found = thread_of_stream_.find(stream);
-    return found == thread_of_stream_.end() ? nullptr : threads_.at(found->second).queue;
+    const auto found = services_.find(stream);
+    return found == services_.end() ? nullptr : found->second.queue;
   }
 
   std::shared_ptr<ReportQueue> OfThread(uint64_t thread) const {
     const std::lock_guard lock(mutex_);
-    const auto found = threads_.find(thread);
-    return found == threads_.end() ? nullptr : found->second.queue;
+    return Find(thread);
   }
 
  private:
-  struct Thread {
-    std::shared_ptr<ReportQueue> queue;
-    int streams = 0;
+  struct Service {
+    uint64_t thread;
+    std::shared_ptr<ReportQueue> queue;  // one for all streams of the thread
   };
+
+  std::shared_ptr<ReportQueue> Find(uint64_t thread) const {
+    for (const auto& [stream, service] : services_) {
+      if (service.thread == thread) return service.queue;
+    }
+    return nullptr;
+  }
+
   mutable std::mutex mutex_;
-  std::map<int32_t, uint64_t> thread_of_stream_;
-  std::map<uint64_t, Thread> threads_;
+  std::map<int32_t, Service> services_;  // by stream
 };
 
 int SubmitCallback(Stream& stream, Stream::Task task) {

@@ -29,15 +29,24 @@ std::map<int32_t, Device>& Devices() {
 aclrtContext NewContext(int32_t device, bool of_device) {
   auto context = std::make_shared<Context>(Context{device, of_device, nullptr, nullptr});
   const aclrtContext handle = ContextTable::Get().Insert(context);
-  context->stream = std::make_shared<Stream>(handle, device, 0);
-  context->default_stream = StreamTable::Get().Insert(context->stream);
+  try {
+    context->stream = std::make_shared<Stream>(handle, device, 0);
+    context->default_stream = StreamTable::Get().Insert(context->stream);
+  } catch (...) {
+    ContextTable::Get().Remove(handle);
+    throw;
+  }
   return handle;
 }
 
+// Without memory, so that it cannot fail half-way.
 void ReleaseContext(aclrtContext context, bool drop_tasks) {
   ContextTable::Get().Remove(context);
-  for (const auto& [handle, stream] : StreamTable::Get().All()) {
-    if (stream->context() == context) DestroyStream(handle, *stream, drop_tasks);
+  const auto is_inside = [&](const Stream& stream) { return stream.context() == context; };
+  while (true) {
+    const auto [handle, stream] = StreamTable::Get().FindIf(is_inside);
+    if (!stream) return;
+    DestroyStream(handle, *stream, drop_tasks);
   }
 }
 

@@ -47,8 +47,8 @@ int StreamClosed(const Stream& stream) {
 struct RecordTask {
   std::shared_ptr<Event> event;
   Event::RecordingPtr recording;
-  RecordTask(std::shared_ptr<Event> e, Event::RecordingPtr r)
-      : event(std::move(e)), recording(std::move(r)) {}
+  explicit RecordTask(std::shared_ptr<Event> e)
+      : event(std::move(e)), recording(event->NewRecording()) {}
   RecordTask(const RecordTask&) = delete;
   RecordTask& operator=(const RecordTask&) = delete;
   ~RecordTask() { event->Complete(*recording, {}); }
@@ -148,7 +148,7 @@ aclError aclrtRecordEvent(aclrtEvent event, aclrtStream stream) {
     std::shared_ptr<Event> found_event;
     std::shared_ptr<Stream> found_stream;
     if (const int code = FindEventAndStream(event, stream, found_event, found_stream)) return code;
-    auto task = std::make_shared<RecordTask>(found_event, found_event->NewRecording());
+    const auto task = std::make_shared<RecordTask>(found_event);
     const auto record = [task](Stream& self) -> TaskFailure {
       task->event->Complete(*task->recording, self.failure());
       return {};

@@ -66,8 +66,9 @@ class HandleTable {
   void* Insert(std::shared_ptr<T> object) {
     const std::lock_guard lock(mutex_);
     if (free_.empty()) {
+      // Room for all, so that Remove does not allocate; before there is anything to lose.
+      if (free_.capacity() <= slots_.size()) free_.reserve(2 * slots_.size() + 1);
       slots_.emplace_back();
-      free_.reserve(slots_.capacity());  // so that Remove does not allocate
       free_.push_back(static_cast<uint32_t>(slots_.size() - 1));
     }
     const uint32_t index = free_.back();
@@ -90,6 +91,18 @@ class HandleTable {
     ++slot->generation;
     free_.push_back(static_cast<uint32_t>(slot - slots_.data()));
     return std::exchange(slot->object, nullptr);
+  }
+
+  // The first object that `wanted` is true of, and its handle; allocates nothing. `wanted` is
+  // called while the table is locked.
+  template <class Wanted>
+  std::pair<void*, std::shared_ptr<T>> FindIf(Wanted wanted) const {
+    const std::shared_lock lock(mutex_);
+    for (uint32_t i = 0; i < slots_.size(); ++i) {
+      const Slot& slot = slots_[i];
+      if (slot.object && wanted(*slot.object)) return {Encode(i, slot.generation), slot.object};
+    }
+    return {};
   }
 
   std::vector<std::pair<void*, std::shared_ptr<T>>> All() const {

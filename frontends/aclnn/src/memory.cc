@@ -98,9 +98,14 @@ bool MemoryTable::HasRoomFor(size_t bytes) const {
 }
 
 void MemoryTable::Add(const Block& block) {
-  const std::lock_guard lock(mutex_);
-  allocated_bytes_ += block.bytes;
-  blocks_.emplace(block.begin, block);
+  try {
+    const std::lock_guard lock(mutex_);
+    blocks_.emplace(block.begin, block);
+    allocated_bytes_ += block.bytes;
+  } catch (...) {
+    GiveBack(block);
+    throw;
+  }
 }
 
 bool MemoryTable::Free(const void* begin, MemoryKind kind) {
@@ -110,8 +115,8 @@ bool MemoryTable::Free(const void* begin, MemoryKind kind) {
     const auto found = blocks_.find(reinterpret_cast<uintptr_t>(begin));
     if (found == blocks_.end() || found->second.kind != kind) return false;
     block = found->second;
+    freed_.push_back({block, LastTicket()});  // first, because it may fail
     blocks_.erase(found);
-    freed_.push_back({block, LastTicket()});
     freed_bytes_ += block.mapped_bytes;
   }
   if (GetEnv().check) CheckFree(block);

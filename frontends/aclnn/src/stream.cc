@@ -145,7 +145,7 @@ bool Stream::SetStopOnFailure(bool stop) {
 }
 
 void Stream::Close(bool drop_tasks) {
-  std::deque<QueuedTask> dropped;
+  std::list<QueuedTask> dropped;
   {
     const std::lock_guard lock(mutex_);
     closed_ = true;
@@ -177,9 +177,10 @@ uint64_t LastTicket() { return last_ticket; }
 
 uint64_t OldestTicketOfAll() {
   uint64_t oldest = kNoTicket;
-  for (const auto& [handle, stream] : StreamTable::Get().All()) {
-    oldest = std::min(oldest, stream->OldestTicket());
-  }
+  StreamTable::Get().FindIf([&](const Stream& stream) {
+    oldest = std::min(oldest, stream.OldestTicket());
+    return false;
+  });
   return oldest;
 }
 

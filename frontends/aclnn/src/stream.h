@@ -8,9 +8,9 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <exception>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -112,8 +112,8 @@ class Stream {
   mutable std::mutex mutex_;
   std::condition_variable task_ready_;
   std::condition_variable task_done_;
-  std::deque<QueuedTask> queue_;
-  bool busy_ = false;  // a task is running
+  std::list<QueuedTask> queue_;  // of a kind that is made and swapped without memory
+  bool busy_ = false;            // a task is running
   bool closed_ = false;
   int waiters_ = 0;
   uint64_t submitted_ = 0;
