@@ -30,13 +30,12 @@ build_with() {
   local folder=build/flags/$1
   quietly cmake --preset release -B "$folder" -DCMAKE_CXX_FLAGS="${flags[$1]}" \
     -DROPEKV_BUILD_CLI=OFF -DROPEKV_BUILD_ACLNN=OFF
-  quietly cmake --build "$folder" --parallel "$jobs" --target "${byte_tests[@]}"
+  quietly cmake --build "$folder" --parallel "$jobs" --target byte_tests
 }
 
 run_in() {
-  for test in "${byte_tests[@]}"; do
-    "$1/tests/$test" --gtest_brief
-  done
+  quietly ctest --test-dir "$1" --parallel "$jobs" --no-tests=error --output-on-failure \
+    --label-regex '^bytes$'
 }
 
 for name in "${names[@]}"; do

@@ -2,8 +2,6 @@
 # Sourced by the scripts beside it: steps with a title and a time.
 jobs=$(nproc)
 seconds_at_start=$SECONDS
-# The tests that compare every variant and target with the reference, byte for byte.
-byte_tests=(fused_test numbers_test quantise_test rotation_test rounding_test)
 
 # step TITLE COMMAND...: runs the command under a title. Its output goes through; the time follows.
 step() {
@@ -31,6 +29,18 @@ build() {
   local command=(cmake --build --preset "$preset" --parallel "$jobs" ${1:+--target "$@"})
   quietly cmake --preset "$preset"
   if [[ -t 1 ]]; then "${command[@]}"; else quietly "${command[@]}"; fi
+}
+
+# run_tests PRESET [CTEST OPTION...]: off a terminal, only what did not pass and the summary.
+run_tests() {
+  local preset=$1
+  shift
+  local command=(ctest --preset "$preset" --parallel "$jobs" --no-tests=error "$@")
+  if [[ -t 1 ]]; then
+    "${command[@]}" --progress
+  else
+    "${command[@]}" | grep -vE '^ *(Start +[0-9]+: |[0-9]+/[0-9]+ Test +#[0-9]+: .* Passed )'
+  fi
 }
 
 total_time() {

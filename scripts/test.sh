@@ -8,18 +8,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/lib.sh
 trap '[[ $? -eq 0 ]] || echo "test.sh: FAILED after $(total_time)" >&2' EXIT
 
-# run_tests PRESET [CTEST OPTION...]: off a terminal, only what did not pass and the summary.
-run_tests() {
-  local preset=$1
-  shift
-  local command=(ctest --preset "$preset" --parallel "$jobs" --no-tests=error "$@")
-  if [[ -t 1 ]]; then
-    "${command[@]}" --progress
-  else
-    "${command[@]}" | grep -vE '^ *(Start +[0-9]+: |[0-9]+/[0-9]+ Test +#[0-9]+: .* Passed )'
-  fi
-}
-
 # What the thread sanitizer is for: a plan or a call shared by threads, streams and their events.
 threaded_targets=(run_test aclnn_{callback,event,stream,stress}_test)
 threaded_tests='^(Threads|aclnn\.(CallbackTest|EventTest|StreamTest|Stress))\.'
