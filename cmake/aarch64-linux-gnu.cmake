@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Cross-builds for aarch64 with Debian's compiler and its arm64 packages; CONTRIBUTING.md has the
-# commands. The build runs each test to list its cases.
+# Cross-builds for aarch64 with Debian's compiler and its arm64 packages (scripts/test_aarch64.sh).
+# The build runs each test to list its cases.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)

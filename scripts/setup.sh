@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# setup.sh [test]: installs the Debian packages that a build needs (with `test`, also those of the
-# tests) and that are missing. Silent when there is nothing to do.
+# setup.sh [test|aarch64]: installs the Debian packages that a build needs and that are missing; also
+# those of the tests, or of the tests cross-built for aarch64. Silent when there is nothing to do.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -10,6 +10,12 @@ packages=(cmake g++ libcli11-dev libfmt-dev libhwy-dev libtbb-dev make ninja-bui
 if [[ ${1:-} == test ]]; then
   packages+=(clang libclang-rt-dev libgmock-dev libgtest-dev python3 python3-matplotlib
     python3-numpy)
+elif [[ ${1:-} == aarch64 ]]; then
+  packages+=(g++-aarch64-linux-gnu python3 qemu-user
+    lib{fmt,gmock,gtest,hwy,tbb}-dev:arm64)
+elif [[ $# -gt 0 ]]; then
+  echo "setup.sh: knows 'test' and 'aarch64', not '$1'" >&2
+  exit 2
 fi
 
 fail() {
@@ -25,25 +31,29 @@ done
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-apt() {
-  local as_root=()
-  if [[ $EUID -ne 0 ]]; then
-    command -v sudo >/dev/null || fail "needs root or sudo for: apt-get $*"
-    as_root=(sudo)
+as_root() {
+  if [[ $EUID -eq 0 ]]; then
+    "$@"
+  else
+    command -v sudo >/dev/null || fail "needs root or sudo for: $*"
+    sudo "$@"
   fi
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get --quiet --quiet --yes \
+}
+
+apt() {
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get --quiet --quiet --yes \
     -o DPkg::Lock::Timeout=120 "$@" </dev/null >>"$log" 2>&1
 }
 
 # install PACKAGE...: those that are missing.
 install() {
-  # A package of another architecture may be installed too, for cross-compiling; it does not count.
-  local machine package found missing=()
-  machine=$(dpkg --print-architecture)
+  # A package may be installed for another architecture too, which does not count.
+  local package architecture found missing=()
   for package in "$@"; do
+    architecture=$([[ $package == *:* ]] && echo "${package#*:}" || dpkg --print-architecture)
     found=$(dpkg-query --show --showformat '${Architecture} ${db:Status-Status}\n' "$package" \
       2>/dev/null || true)
-    grep -qxE "(all|$machine) installed" <<<"$found" || missing+=("$package")
+    grep -qxE "(all|$architecture) installed" <<<"$found" || missing+=("$package")
   done
   [[ ${#missing[@]} -gt 0 ]] || return 0
 
@@ -75,6 +85,9 @@ install_clang_format() {
   fi
 }
 
+if [[ ${1:-} == aarch64 && $(dpkg --print-foreign-architectures) != *arm64* ]]; then
+  as_root dpkg --add-architecture arm64
+fi
 install "${packages[@]}"
 if [[ ${1:-} == test ]]; then
   install_clang_format
