@@ -96,8 +96,16 @@ HWY_INLINE void Move(int64_t size, const uint8_t* in, uint8_t* wide, uint8_t* na
   for (; at + lanes <= size; at += lanes) {
     step_at(std::integral_constant<Stores, kStores>(), at);
   }
-  // A rest shorter than a vector: the last vector again, pulled back.
-  if (at < size) step_at(std::integral_constant<Stores, Stores::kOrdinary>(), size - lanes);
+  // A rest shorter than a vector: the last vector again, pulled back. Where bytes written stand for
+  // several read, those of the first time would be lost.
+  if (at < size) {
+    if constexpr (kIn > 1 && !std::is_same_v<D, OneByte>) {
+      Move<Stores::kOrdinary, kIn, kWide, kNarrow, OneByte>(
+          size - at, in + kIn * at, wide + kWide * at, narrow + kNarrow * at);
+    } else {
+      step_at(std::integral_constant<Stores, Stores::kOrdinary>(), size - lanes);
+    }
+  }
   if (kWide + kNarrow == 0) {
     alignas(64) static thread_local uint8_t sink[HWY_MAX_BYTES];
     hn::StoreU(last, D(), sink);
