@@ -92,8 +92,8 @@ ordered_json PeerJson(const Measurement& m, const PeerResult& peer) {
 std::string TableHeading() {
   return fmt::format(
       "{:<16}{:>6} {:<5}{:<5}{:<9}{:<11}{:<3}{:<3}{:>4}{:>10}{:>10} {:>4}{:>9}{:>11}{:>6}{:>6}",
-      "model", "tokens", "x", "q", "numerics", "cache", "kv", "b", "thr", "ns/call", "min",
-      "+-%", "ns/token", "copy ns", "GB/s", "ratio");
+      "model", "tokens", "x", "q", "numerics", "cache", "kv", "b", "thr", "ns/call", "min", "+-%",
+      "ns/token", "copy ns", "GB/s", "ratio");
 }
 
 std::string TableRow(const Measurement& m, const Row& row) {

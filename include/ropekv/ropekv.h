@@ -194,8 +194,9 @@ struct RunOptions {
 
 // Writes q (k, v) and the cache rows of the chosen tokens. On an error (kNullPointer, kBadIndex,
 // kBadPointer, kBadOption) no byte has been written. Any number of calls may run at once on one
-// Plan as long as their outputs differ. Allocates nothing of its own; leaves the caller's
-// floating-point environment as found and is not influenced by it.
+// Plan as long as their outputs differ. Allocates nothing of its own and needs at
+// most 32 KiB of stack; leaves the caller's floating-point environment as found and is not
+// influenced by it.
 Status Run(const Plan& plan, const Args& args, const RunOptions& options = {}) noexcept;
 
 // The checks of Run, alone.
