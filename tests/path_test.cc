@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which kernel a call gets: its instruction set, how it rotates, whether it is unrolled, whether it
+// streams, and whether heads are packed. All paths give the same bytes, so no other test would
+// notice that a fast one is never taken.
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <string>
+#include <tuple>
+
+#include "support/sampler.h"
+#include "support/streaming_plan.h"
+
+namespace ropekv::testing {
+namespace {
+
+using internal::Kernel;
+using internal::Rotation;
+
+// Heads of one size on the targets by the width of their vectors.
+struct Heads {
+  int64_t head_dim;
+  bool packed;                               // even if every tensor is dense
+  int64_t step_512, step_256, step_128;      // 2: the scalar kernel
+  int64_t unrolled, unrolled_beyond_caches;  // with 32 registers of 512 bits
+  bool streams;
+};
+constexpr Heads kHeads[] = {
+    {2, true, 8, 8, 8, 0, 0, false},  // in blocks of 16
+    {4, false, 2, 2, 2, 0, 0, false},
+    {16, false, 8, 8, 8, 0, 0, false},
+    {30, false, 8, 8, 8, 0, 0, false},
+    {32, false, 16, 16, 8, 0, 0, false},
+    {62, false, 16, 16, 8, 0, 0, false},
+    {64, false, 32, 16, 8, 32, 0, true},
+    {80, false, 32, 16, 8, 0, 0, false},
+    {96, false, 32, 16, 8, 48, 48, false},
+    {128, false, 32, 16, 8, 64, 0, true},
+    {256, false, 32, 16, 8, 128, 0, true},
+    {512, false, 32, 16, 8, 0, 0, true},
+    {514, true, 32, 16, 8, 128, 0, false},  // in blocks of 256
+};
+
+bool Is512(Target target) { return target == Target::kAvx512Bf16 || target == Target::kAvx512; }
+bool IsX86(Target target) {
+  return Is512(target) || target == Target::kAvx2 || target == Target::kSse4;
+}
+
+// `longest` is the step of the longest heads.
+int64_t StepOf(const Heads& heads, Target target, int64_t longest) {
+  switch (target) {
+    // Their vectors are as long as the processor's; heads too short for them are left to NEON.
+    case Target::kSve:
+    case Target::kSve2: return longest <= heads.step_512 ? longest : heads.step_128;
+    case Target::kAvx512Bf16:
+    case Target::kAvx512: return heads.step_512;
+    case Target::kAvx2: return heads.step_256;
+    case Target::kSse4:
+    case Target::kNeon: return heads.step_128;
+    default: return 2;
+  }
+}
+
+// Addresses that are only looked at: on lines of memory, but for `output`, which is `bytes` off.
+Args Addresses(void* Args::*output = nullptr, uintptr_t bytes = 0) {
+  Args args;
+  for (const TensorField& field : kTensorFields) {
+    if (field.output) args.*field.output = reinterpret_cast<void*>(uintptr_t{1} << 20);
+  }
+  if (output) args.*output = reinterpret_cast<void*>((uintptr_t{1} << 20) + bytes);
+  return args;
+}
+
+class PathTest : public ::testing::TestWithParam<std::tuple<Variant, Target>> {
+ protected:
+  Spec MakeSpec(int64_t head_dim, DType bias = DType::kNone) const {
+    const auto& [variant, target] = GetParam();
+    Spec spec = DenseSpec({.batch = 3,
+                           .seq_len = 2,
+                           .num_q_heads = 2,
+                           .num_kv_heads = 2,
+                           .head_dim = head_dim,
+                           .x_dtype = variant.source,
+                           .out_dtype = variant.output,
+                           .cache_layout = CacheLayout::kPaged,
+                           .cache_shape = {3, 4},
+                           .kv_output = true,
+                           .offsets = true,
+                           .bias_dtype = variant.source == DType::kI32 ? bias : DType::kNone});
+    spec.numerics = variant.numerics;
+    spec.target = target;
+    return spec;
+  }
+
+  // bf16 by dot products only in vectors of 512 bits.
+  Rotation RotationOf(int64_t step) const {
+    const auto& [variant, target] = GetParam();
+    if (step == 2 || variant.source == DType::kI32) return Rotation::kExact;
+    if (variant.source == DType::kBF16) {
+      return target == Target::kAvx512Bf16 && step == 32 ? Rotation::kBF16Dot : Rotation::kExact;
+    }
+    return variant.numerics == Numerics::kAscend ? Rotation::kExact : Rotation::kFused;
+  }
+};
+
+TEST_P(PathTest, ByHeadDim) {
+  const Target target = std::get<Target>(GetParam());
+  const int64_t longest =
+      KernelOf(MakePlan(MakeSpec(internal::kMaxHeadDim)).value(), Addresses()).step;
+  for (const Heads& heads : kHeads) {
+    for (const DType bias : {DType::kNone, DType::kF32, DType::kF16, DType::kBF16, DType::kI32}) {
+      for (const bool beyond_caches : {false, true}) {
+        for (const bool aligned : {false, true}) {
+          const Spec spec = MakeSpec(heads.head_dim, bias);
+          SCOPED_TRACE(::testing::Message()
+                       << "D " << heads.head_dim << ", bias " << Name(spec.bias.dtype)
+                       << ", beyond the caches " << beyond_caches << ", aligned " << aligned);
+          const Plan plan = MakeStreamingPlan(spec, beyond_caches).value();
+          const Kernel& kernel = KernelOf(plan, aligned ? Addresses() : Addresses(&Args::q, 32));
+          const int64_t step = StepOf(heads, target, longest);
+          const bool streams = heads.streams && beyond_caches && aligned && IsX86(target);
+          const bool any_bias = spec.bias.present() && spec.bias.dtype != DType::kF32;
+          const int64_t unrolled = !Is512(target) || any_bias  ? 0
+                                   : beyond_caches && !streams ? heads.unrolled_beyond_caches
+                                                               : heads.unrolled;
+          EXPECT_EQ(IsPacked(plan), heads.packed);
+          EXPECT_EQ(kernel.step, step);
+          EXPECT_EQ(kernel.exact, step == 2);
+          EXPECT_EQ(kernel.rotation, RotationOf(step));
+          EXPECT_EQ(kernel.unrolled_pairs, unrolled);
+          EXPECT_EQ(kernel.streams, streams);
+        }
+      }
+    }
+  }
+}
+
+// One output at a time does not begin a line of memory, or has rows that do not.
+TEST_P(PathTest, StreamingNeedsWholeLines) {
+  const bool can_stream = IsX86(std::get<Target>(GetParam()));
+  const Spec spec = MakeSpec(128);
+  const Plan plan = MakeStreamingPlan(spec, true).value();
+  EXPECT_EQ(KernelOf(plan, Addresses()).streams, can_stream);
+  for (const TensorField& field : kTensorFields) {
+    if (!field.output) continue;
+    SCOPED_TRACE(field.name);
+    for (const uintptr_t bytes : {2, 32, 62}) {
+      EXPECT_FALSE(KernelOf(plan, Addresses(field.output, bytes)).streams);
+    }
+    EXPECT_EQ(KernelOf(plan, Addresses(field.output, 64)).streams, can_stream);
+
+    const TensorSpec& dense = spec.*field.spec;
+    const int64_t line = 64 / ElementBytes(dense.dtype);
+    for (int dim = 0; dim + 1 < dense.rank; ++dim) {
+      for (const int64_t gap : {line / 2, line}) {
+        Spec padded = spec;
+        for (int outer = 0; outer < dim; ++outer) {
+          (padded.*field.spec).stride[outer] += gap * 2 * dense.stride[outer] / dense.stride[dim];
+        }
+        (padded.*field.spec).stride[dim] += gap;
+        const Plan other = MakeStreamingPlan(padded, true).value();
+        EXPECT_FALSE(IsPacked(other));
+        EXPECT_EQ(KernelOf(other, Addresses()).streams, can_stream && gap == line)
+            << "dimension " << dim << ", gap " << gap;
+      }
+    }
+  }
+}
+
+// k and v that are not wanted have no address.
+TEST_P(PathTest, StreamsWithoutKvOutput) {
+  Spec spec = MakeSpec(128);
+  spec.kv_output = false;
+  Args args = Addresses();
+  args.k = args.v = nullptr;
+  EXPECT_EQ(KernelOf(MakeStreamingPlan(spec, true).value(), args).streams,
+            IsX86(std::get<Target>(GetParam())));
+}
+
+// Channels that do not lie side by side, of any tensor but scales and offsets.
+TEST_P(PathTest, StridedChannelsArePacked) {
+  for (const DType bias : {DType::kF32, DType::kI32}) {
+    const Spec spec = MakeSpec(128, bias);
+    for (const TensorField& field : kTensorFields) {
+      if (!(spec.*field.spec).present() || field.id == TensorId::kIndices) continue;
+      Spec strided = spec;
+      for (int64_t& stride : (strided.*field.spec).stride) stride *= 2;
+      const Plan plan = MakeStreamingPlan(strided, true).value();
+      const bool any_strides = field.id == TensorId::kScaleK || field.id == TensorId::kScaleV ||
+                               field.id == TensorId::kOffsetK || field.id == TensorId::kOffsetV;
+      EXPECT_EQ(IsPacked(plan), !any_strides) << field.name;
+      EXPECT_EQ(KernelOf(plan, Addresses()).streams,
+                any_strides && IsX86(std::get<Target>(GetParam())))
+          << field.name;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, PathTest,
+                         ::testing::Combine(::testing::ValuesIn(AllVariants()),
+                                            ::testing::ValuesIn(UsableTargets().begin(),
+                                                                UsableTargets().end())),
+                         [](const auto& param) {
+                           return std::string(std::get<0>(param.param).name) + "_" +
+                                  Name(std::get<1>(param.param));
+                         });
+
+// A token moves 23,040 bytes, of which 728 fit into 16 MiB.
+TEST(Path, StreamsWhatMovesMoreThanACacheHolds) {
+  for (const int64_t tokens : {728, 729}) {
+    Spec spec = DenseSpec({.batch = tokens,
+                           .num_q_heads = 32,
+                           .num_kv_heads = 8,
+                           .head_dim = 128,
+                           .cache_shape = {tokens, 1}});
+    for (const Target target : UsableTargets()) {
+      spec.target = target;
+      EXPECT_EQ(KernelOf(MakePlan(spec).value(), Addresses()).streams,
+                tokens == 729 && IsX86(target))
+          << tokens << " tokens on " << Name(target);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ropekv::testing
