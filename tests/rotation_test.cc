@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "reference/number_formats.h"
@@ -128,6 +129,119 @@ TEST_P(RotationTest, EdgesOfTheRange) {
     EXPECT_GT(CompareAll(GetParam(), DType::kBF16, tokens, problems), 200);
     // f16 products are exact, whatever the exponents.
     EXPECT_EQ(CompareAll(GetParam(), DType::kF16, tokens, problems), 0);
+  }
+}
+
+// One pair, rotated: x_lo * cos - x_hi * sin. The numbers are bf16's.
+struct Pair {
+  const char* name;
+  float x_lo, x_hi, cos, sin;
+};
+constexpr float kSubnormal = 0x1.8p-128f;
+constexpr Pair kPairs[] = {
+    // What AVX512_BF16 takes for zeros.
+    {"subnormal x by 2^32", kSubnormal, 0x1p-20f, 0x1p32f, 1},
+    {"subnormal x by more", 0x1p-127f, 0x1p-20f, 0x1p100f, 1},
+    {"subnormal x by more, alone", 0x1p-127f, 0, 0x1p100f, 1},
+    {"subnormal x by the next more", kSubnormal, 0, 0x1.02p32f, 0},
+    {"subnormal cos", 0x1.8p94f, 0x1p-28f, 0x1p-127f, 1},
+    {"subnormal cos, alone", 0x1.8p94f, 0, 0x1p-127f, 1},
+    {"subnormal sin", 0x1p-28f, 0x1.8p94f, 1, 0x1p-127f},
+    {"subnormal sin, alone", 0, 0x1.8p94f, 1, 0x1p-127f},
+    {"least normal cos", 0x1.8p94f, 0x1p-26f, 0x1p-126f, 1},
+    {"subnormal result", 0x1p-100f, 0, 0x1.02p-30f, 1},
+    {"rounded subnormal result", 0x1.82p-100f, 0, 0x1.02p-33f, 1},
+    {"both products subnormal", 0x1.8p-70f, 0x1.4p-71f, 0x1p-60f, 0x1p-62f},
+    // Products beyond f32, whose difference is not.
+    {"inf - inf", 0x1p96f, 0x1p96f, 0x1p32f, 0x1p32f},
+    {"-inf + inf", 0x1p97f, -0x1p96f, -0x1p31f, 0x1p32f},
+    {"inf - inf of other factors", 0x1p100f, 0x1p101f, 0x1p28f, 0x1p27f},
+    {"the largest that cancel", 0x1.fep94f, 0x1.fep94f, 0x1p32f, 0x1p32f},
+    {"at 2^95", 0x1p95f, 0x1p95f, 0x1p32f, 0x1p32f},
+    {"inf - a number", 0x1p96f, 0x1p95f, 0x1p32f, 0x1p32f},
+    {"a sum beyond", 0x1.fep95f, -0x1.fep95f, 0x1p32f, 0x1p32f},
+    {"large", 0x1.8p66f, 0x1.8p66f, 0.5f, 0.25f},
+    {"infinite x", INFINITY, 1, 0.5f, 0.5f},
+    {"infinite x by 0", INFINITY, 1, 0, 0.5f},
+    {"infinite cos", 1, 1, INFINITY, 0.5f},
+    {"0 by infinite sin", 1, 0, 0.5f, INFINITY},
+    {"NaN", NAN, 1, 0.5f, 0.5f},
+    {"NaN cos", 1, 1, NAN, 0.5f},
+    // Zeros.
+    {"cancelled", 1.5f, 1.5f, 0.5f, 0.5f},
+    {"0 - 0", 0, 0, 1, 1},
+    {"-0 - 0", -0.0f, 0, 1, 1},
+    {"0 - -0", 0, -0.0f, 1, 1},
+    {"-0 - -0", -0.0f, -0.0f, 1, 1},
+    {"-0 by angles of both signs", -0.0f, -0.0f, 1, -1},
+    {"angles of 0", 1, 1, 0, 0},
+    {"angles of -0", 1, 1, -0.0f, 0},
+    {"the usual angle", 0x1.8p-3f, 0x1.4p-2f, 1, 0},
+};
+
+// A token for each of kPairs, as pair `at` of all of its heads, the others being such that nothing
+// makes a kernel doubt them. Mirrored in the upper half, where the same two products are summed.
+void FillWithPairs(Problem& problem, int64_t head_dim, int64_t at) {
+  const auto bits = [](double value) {
+    return reference::Encode(reference::kBfloat16, static_cast<float>(value));
+  };
+  Rng rng(static_cast<uint64_t>(head_dim));
+  const int64_t half = head_dim / 2;
+  auto* x = static_cast<uint16_t*>(problem.MutableInput(TensorId::kX));
+  auto* cos = static_cast<uint16_t*>(problem.MutableInput(TensorId::kCos));
+  auto* sin = static_cast<uint16_t*>(problem.MutableInput(TensorId::kSin));
+  for (const Pair& pair : kPairs) {
+    for (int64_t i = 0; i < half; ++i) {
+      cos[i] = bits(i == at ? pair.cos : 0.75);
+      sin[i] = bits(i == at ? pair.sin : 0.25);
+      cos[i + half] = bits(i == at ? -pair.sin : 0.75);
+      sin[i + half] = bits(i == at ? pair.cos : 0.25);
+      for (int64_t head = 0; head < 3; ++head) {
+        x[head * head_dim + i] = bits(i == at ? pair.x_lo : rng.Real(1, 2));
+        x[head * head_dim + half + i] = bits(i == at ? pair.x_hi : rng.Real(1, 2));
+      }
+    }
+    x += 3 * head_dim;
+    cos += head_dim;
+    sin += head_dim;
+  }
+}
+
+// A pair that needs care in the midst of ones that need none, wherever it is in a head.
+TEST_P(RotationTest, OnePairAtAnEdge) {
+  constexpr int64_t kTokens = std::size(kPairs);
+  for (const int64_t head_dim : {64, 80, 96, 128, 256, 512}) {
+    const int64_t half = head_dim / 2;
+    for (const int64_t at : {int64_t{0}, int64_t{13}, half - 17, half - 1}) {
+      for (const bool kv_output : {false, true}) {
+        for (const bool streaming : {false, true}) {
+          Spec spec = DenseSpec({.batch = kTokens,
+                                 .num_q_heads = 1,
+                                 .num_kv_heads = 1,
+                                 .head_dim = head_dim,
+                                 .cache_shape = {kTokens, 1},
+                                 .kv_output = kv_output,
+                                 .offsets = true});
+          spec.target = GetParam();
+          const Plan plan = MakeStreamingPlan(spec, streaming).value();
+          Problem problem(spec, Flavour::kPlain, 1);
+          FillWithPairs(problem, head_dim, at);
+          auto* scale = static_cast<float*>(problem.MutableInput(TensorId::kScaleK));
+          auto* offset = static_cast<float*>(problem.MutableInput(TensorId::kOffsetK));
+          std::fill(scale, scale + head_dim, 0.3f);
+          std::fill(offset, offset + head_dim, 10.0f);
+          // So that the smallest of the differences are levels.
+          scale[at] = scale[at + half] = 0x1.01p-35f;
+          Coverage coverage;
+          ASSERT_EQ(RunAndCompare(problem, plan, {.num_threads = 1}, &coverage), "")
+              << "head_dim " << head_dim << ", pair " << at << ", kv_output " << kv_output
+              << ", streaming " << streaming;
+          EXPECT_GT(coverage.changed_bytes, kTokens * head_dim);
+          EXPECT_GT(coverage.nan, 0);
+          EXPECT_GT(coverage.subnormal, 0);
+        }
+      }
+    }
   }
 }
 
