@@ -77,30 +77,48 @@ TEST_P(FusedTest, StreamingEqualsReference) {
   EXPECT_GT(coverage.subnormal, 100);
 }
 
-// More scales than are worked out in advance.
+// More heads than a call prepares scales for at a time. A round of k and v together would need more
+// stack than a call may use: with offsets, and without.
 TEST_P(FusedTest, ManyKvHeadsEqualReference) {
+  constexpr int64_t kKvHeads = 70, kStackBytes = 32 << 10;
   const auto& [variant, target] = GetParam();
-  Spec spec = DenseSpec({.batch = 21,
-                         .num_q_heads = 1,
-                         .num_kv_heads = 70,
-                         .head_dim = 128,
-                         .x_dtype = variant.source,
-                         .out_dtype = variant.output,
-                         .cache_layout = CacheLayout::kPaged,
-                         .cache_shape = {3, 8}});
-  spec.offset_v = spec.scale_v;
-  spec.numerics = variant.numerics;
-  spec.target = target;
-  for (const bool streaming : {false, true}) {
-    const Plan plan = MakeStreamingPlan(spec, streaming).value();
-    for (const Flavour flavour : kFlavours) {
-      Problem problem(spec, flavour, 3);
-      Coverage coverage;
-      ASSERT_EQ(RunAndCompare(problem, plan, {.num_threads = 1}, &coverage), "")
-          << Name(flavour) << (streaming ? ", streaming" : "");
-      ASSERT_GT(coverage.changed_bytes, 100000);
+  Coverage total;
+  for (const bool offset_k : {false, true}) {
+    for (const bool offset_v : {false, true}) {
+      Spec spec = DenseSpec({.batch = 11,
+                             .num_q_heads = 1,
+                             .num_kv_heads = kKvHeads,
+                             .head_dim = 128,
+                             .x_dtype = variant.source,
+                             .out_dtype = variant.output,
+                             .cache_layout = CacheLayout::kPaged,
+                             .cache_shape = {3, 4},
+                             .kv_output = offset_k != offset_v});
+      if (offset_k) spec.offset_k = spec.scale_k;
+      if (offset_v) spec.offset_v = spec.scale_v;
+      spec.numerics = variant.numerics;
+      spec.target = target;
+      for (const bool streaming : {false, true}) {
+        const Plan plan = MakeStreamingPlan(spec, streaming).value();
+        for (const Flavour flavour : kFlavours) {
+          Problem problem(spec, flavour, 3);
+          const internal::Kernel& kernel = KernelOf(plan, problem.actual());
+          if (!kernel.exact) {
+            // Of k alone, and so of v.
+            ASSERT_GT(kKvHeads * kernel.TableSize(128) * int64_t{sizeof(float)}, kStackBytes);
+          }
+          Coverage coverage;
+          ASSERT_EQ(RunAndCompare(problem, plan, {.num_threads = 1}, &coverage), "")
+              << Name(flavour) << ", offsets " << offset_k << offset_v
+              << (streaming ? ", streaming" : "");
+          ASSERT_GT(coverage.changed_bytes, 100000);
+          total += coverage;
+        }
+      }
     }
   }
+  EXPECT_GT(total.nan, 100);
+  EXPECT_GT(total.subnormal, 100);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, FusedTest,
