@@ -60,7 +60,7 @@ void Place(const PlanData& plan, Arena& arena, BoundWeights& weights) {
     if (!tensor.present()) continue;
     weights.args.*FieldOf(id).input = arena.Take(Elements(tensor) * ElementBytes(tensor.dtype));
   }
-  if (plan.packed || plan.kernel.exact) return;
+  if (plan.packed || plan.kernel.exact || plan.sizes.num_kv_heads == 0) return;
   const int64_t bytes = plan.sizes.num_kv_heads * plan.kernel.TableSize(plan.sizes.head_dim) *
                         static_cast<int64_t>(sizeof(float));
   for (float** table :
