@@ -13,7 +13,7 @@ namespace ropekv::internal {
 namespace {
 
 // Tokens a kernel call: enough to make its cost vanish, few enough for the stack.
-constexpr int64_t kChunk = 256;
+constexpr int64_t kChunk = 96;
 
 // The tables of a call whose weights are not bound, on the stack: of 16 heads of 128 for k and for
 // v, or of half as many with offsets. More heads go in rounds, k before v, so that each round reads
@@ -50,9 +50,10 @@ class Tables {
   alignas(kLineBytes) float data_[kRoom];
 };
 
-// Hands tokens to the kernel in chunks that lie in one run.
-void RunChunks(const PlanData& plan, const Rows& rows, const Kernel& kernel, KernelCall call,
-               TokenRange range) {
+// Hands tokens to the kernel in chunks that lie in one run. Not inlined, like its neighbour: their
+// frames would be in every call's.
+[[gnu::noinline]] void RunChunks(const PlanData& plan, const Rows& rows, const Kernel& kernel,
+                                 KernelCall call, TokenRange range) {
   const void* cos[kChunk];
   const void* sin[kChunk];
   int8_t* k_rows[kChunk];
@@ -77,6 +78,21 @@ void RunChunks(const PlanData& plan, const Rows& rows, const Kernel& kernel, Ker
   }
 }
 
+// The same with tables made for this call.
+[[gnu::noinline]] void RunRounds(const PlanData& plan, const Rows& rows, const Kernel& kernel,
+                                 const KernelCall& call, TokenRange range) {
+  const int64_t heads = plan.sizes.num_kv_heads;
+  int64_t k_head = 0, v_head = 0;
+  do {
+    Tables tables;
+    KernelCall round = call;
+    if (k_head + v_head > 0) round.q.num_heads = 0;
+    k_head += tables.Prepare(kernel, call.head_dim, k_head, round.k);
+    v_head += tables.Prepare(kernel, call.head_dim, v_head, round.v);
+    RunChunks(plan, rows, kernel, round, range);
+  } while (v_head < heads);
+}
+
 }  // namespace
 
 void Walk(const PlanData& plan, const Args& args, TokenRange range) {
@@ -97,16 +113,7 @@ void Walk(const PlanData& plan, const Args& args, TokenRange range) {
     return RunChunks(plan, rows, kernel, call, range);
   }
   if (kernel.exact) return RunChunks(plan, rows, kernel, call, range);
-  const int64_t heads = plan.sizes.num_kv_heads;
-  int64_t k_head = 0, v_head = 0;
-  do {
-    Tables tables;
-    KernelCall round = call;
-    if (k_head + v_head > 0) round.q.num_heads = 0;
-    k_head += tables.Prepare(kernel, call.head_dim, k_head, round.k);
-    v_head += tables.Prepare(kernel, call.head_dim, v_head, round.v);
-    RunChunks(plan, rows, kernel, round, range);
-  } while (v_head < heads);
+  RunRounds(plan, rows, kernel, call, range);
 }
 
 }  // namespace ropekv::internal
