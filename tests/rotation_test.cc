@@ -144,6 +144,7 @@ constexpr Pair kPairs[] = {
     {"subnormal x by more", 0x1p-127f, 0x1p-20f, 0x1p100f, 1},
     {"subnormal x by more, alone", 0x1p-127f, 0, 0x1p100f, 1},
     {"subnormal x by the next more", kSubnormal, 0, 0x1.02p32f, 0},
+    {"subnormal x by 2^62", 0x1p-127f, -0x1p-58f, 0x1p62f, 1},
     {"subnormal cos", 0x1.8p94f, 0x1p-28f, 0x1p-127f, 1},
     {"subnormal cos, alone", 0x1.8p94f, 0, 0x1p-127f, 1},
     {"subnormal sin", 0x1p-28f, 0x1.8p94f, 1, 0x1p-127f},

@@ -175,7 +175,8 @@ Result<Plan> MakePlan(const Spec& spec) noexcept;
 // A plan that owns the weights of a layer: scale_k, scale_v, offset_k, offset_v, weight_scale and
 // bias, as `weights` has them now (its other pointers are ignored). They are copied, checked and
 // prepared here, once, in one allocation; calls with the new plan ignore these pointers, and need
-// no division. Whoever changes a weight binds again. Its spec() has these tensors row-major.
+// no division. Whoever changes a weight binds the first plan again; a bound plan keeps its weights
+// when it is bound. Its spec() has these tensors row-major.
 // Errors: kNullPointer, kBadPointer, kOutOfMemory.
 Result<Plan> BindWeights(const Plan& plan, const Args& weights) noexcept;
 

@@ -205,7 +205,8 @@ class RotationByBF16Dot {
 
   static int64_t Tokens(int64_t) { return 1; }
 
-  // The largest |x| of a head, times 2 as bits. Below 2^95 no product overflows.
+  // The largest |x| of a head, times 2 as bits. Below 2^95 no product overflows. For processors
+  // that would round the sum only once; Zen 5 rounds a product of 2^128 to infinity first.
   using Largest = hn::Vec<hn::CappedTag<uint16_t, 32>>;
   static HWY_INLINE Largest None() { return Largest{_mm512_setzero_si512()}; }
 
@@ -230,8 +231,7 @@ class RotationByBF16Dot {
 
  private:
   static HWY_INLINE Float32<DF> Dot(__m512i x, __m512i angles) {
-    // On -0.0, which changes no sum, where +0.0 would change the sign of a zero.
-    __m512 sum = _mm512_set1_ps(-0.0f);
+    __m512 sum = _mm512_setzero_ps();
     asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(angles));
     return Float32<DF>{sum};
   }
