@@ -69,6 +69,7 @@ class BoundTest : public ::testing::TestWithParam<std::tuple<Variant, Target>> {
 enum class Layout { kRowMajor, kOneForAll, kOneForAHead, kReversed, kPadded, kFlat };
 
 void LayOut(Layout layout, TensorSpec& tensor) {
+  if (!tensor.present()) return;
   switch (layout) {
     case Layout::kRowMajor: return;
     case Layout::kOneForAll: tensor.stride = {}; return;
