@@ -231,7 +231,8 @@ class RotationByBF16Dot {
 
  private:
   static HWY_INLINE Float32<DF> Dot(__m512i x, __m512i angles) {
-    __m512 sum = _mm512_setzero_ps();
+    // Either zero would do: lemma 4.
+    __m512 sum = _mm512_set1_ps(-0.0f);
     asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(angles));
     return Float32<DF>{sum};
   }
