@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/every_kernel.h"
 #include "support/problem.h"
 #include "support/sampler.h"
 #include "support/simple_case.h"
@@ -176,14 +177,7 @@ TEST_P(BoundTest, NumberOfKvHeads) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, BoundTest,
-                         ::testing::Combine(::testing::ValuesIn(AllVariants()),
-                                            ::testing::ValuesIn(UsableTargets().begin(),
-                                                                UsableTargets().end())),
-                         [](const auto& param) {
-                           return std::string(std::get<0>(param.param).name) + "_" +
-                                  Name(std::get<1>(param.param));
-                         });
+INSTANTIATE_TEST_SUITE_P(All, BoundTest, EveryKernel(), KernelName);
 
 TEST(BindWeights, CopiesThem) {
   const Spec spec = SimpleSpec(CacheLayout::kPaged);

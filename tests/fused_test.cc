@@ -4,6 +4,7 @@
 
 #include <tuple>
 
+#include "support/every_kernel.h"
 #include "support/problem.h"
 #include "support/sampler.h"
 #include "support/simple_case.h"
@@ -121,14 +122,7 @@ TEST_P(FusedTest, ManyKvHeadsEqualReference) {
   EXPECT_GT(total.subnormal, 100);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, FusedTest,
-                         ::testing::Combine(::testing::ValuesIn(AllVariants()),
-                                            ::testing::ValuesIn(UsableTargets().begin(),
-                                                                UsableTargets().end())),
-                         [](const auto& param) {
-                           return std::string(std::get<0>(param.param).name) + "_" +
-                                  Name(std::get<1>(param.param));
-                         });
+INSTANTIATE_TEST_SUITE_P(All, FusedTest, EveryKernel(), KernelName);
 
 // One dimension of one tensor at a time has another stride, everything else being row-major: who
 // forgets that tensor when choosing a kernel or a way to walk the tokens is found out.

@@ -8,6 +8,8 @@
 #include <string>
 #include <tuple>
 
+#include "support/every_kernel.h"
+#include "support/problem.h"
 #include "support/sampler.h"
 #include "support/streaming_plan.h"
 
@@ -196,14 +198,7 @@ TEST_P(PathTest, StridedChannelsArePacked) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, PathTest,
-                         ::testing::Combine(::testing::ValuesIn(AllVariants()),
-                                            ::testing::ValuesIn(UsableTargets().begin(),
-                                                                UsableTargets().end())),
-                         [](const auto& param) {
-                           return std::string(std::get<0>(param.param).name) + "_" +
-                                  Name(std::get<1>(param.param));
-                         });
+INSTANTIATE_TEST_SUITE_P(All, PathTest, EveryKernel(), KernelName);
 
 // A token moves 23,040 bytes, of which 728 fit into 16 MiB.
 TEST(Path, StreamsWhatMovesMoreThanACacheHolds) {
@@ -220,6 +215,24 @@ TEST(Path, StreamsWhatMovesMoreThanACacheHolds) {
           << tokens << " tokens on " << Name(target);
     }
   }
+}
+
+// k and v are ignored without kv_output, wherever they point.
+TEST(Path, OutputsThatAreNotWantedDecideNothing) {
+  const Spec spec = DenseSpec({.batch = 4,
+                               .num_q_heads = 2,
+                               .num_kv_heads = 1,
+                               .head_dim = 128,
+                               .cache_layout = CacheLayout::kPaged,
+                               .cache_shape = {1, 4}});
+  const Plan plan = MakeStreamingPlan(spec, true).value();
+  Problem problem(spec, Flavour::kPlain, 1);
+  Args args = problem.actual();
+  const bool streams = KernelOf(plan, args).streams;
+  args.k = args.v = reinterpret_cast<void*>(2);
+  EXPECT_EQ(KernelOf(plan, args).streams, streams);
+  args.q = static_cast<char*>(args.q) + 2;
+  EXPECT_FALSE(KernelOf(plan, args).streams);
 }
 
 }  // namespace

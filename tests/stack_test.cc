@@ -9,6 +9,7 @@
 #include <functional>
 #include <tuple>
 
+#include "support/every_kernel.h"
 #include "support/guarded_buffer.h"
 #include "support/problem.h"
 #include "support/sampler.h"
@@ -127,14 +128,7 @@ TEST_P(StackTest, IsBounded) {
   RecordProperty("deepest_bytes", static_cast<int>(deepest));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, StackTest,
-                         ::testing::Combine(::testing::ValuesIn(AllVariants()),
-                                            ::testing::ValuesIn(UsableTargets().begin(),
-                                                                UsableTargets().end())),
-                         [](const auto& param) {
-                           return std::string(std::get<0>(param.param).name) + "_" +
-                                  Name(std::get<1>(param.param));
-                         });
+INSTANTIATE_TEST_SUITE_P(All, StackTest, EveryKernel(), KernelName);
 
 // So many slots that the search for a duplicate takes them in parts; and the message about one.
 TEST(StackOfCheckArgs, IsBounded) {

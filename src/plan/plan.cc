@@ -220,8 +220,10 @@ Result<std::shared_ptr<const PlanData>> BuildPlan(const Spec& spec, int64_t cach
 const Kernel& ChooseKernel(const PlanData& plan, const Args& args) {
   if (plan.streaming_kernel.run == nullptr) return plan.kernel;
   uintptr_t bits = 0;
-  for (const void* output : {args.q, args.k, args.v, args.k_cache, args.v_cache}) {
-    bits |= reinterpret_cast<uintptr_t>(output);
+  for (const TensorField& field : kTensorFields) {
+    // k and v may point anywhere if they are not wanted.
+    if (!field.output || plan.footprints[static_cast<size_t>(field.id)].length == 0) continue;
+    bits |= reinterpret_cast<uintptr_t>(field.address(args));
   }
   return bits % kLineBytes == 0 ? plan.streaming_kernel : plan.kernel;
 }

@@ -3,6 +3,7 @@
 #ifndef ROPEKV_TESTS_CLI_COMMAND_H_
 #define ROPEKV_TESTS_CLI_COMMAND_H_
 
+#include <gtest/gtest.h>
 #include <sys/wait.h>
 
 #include <cstdlib>
@@ -33,6 +34,14 @@ inline Outcome Ropekv(const std::string& arguments, const std::string& before = 
   if (out_path.empty()) outcome.out = ReadWhole(out);
   outcome.err = ReadWhole(scratch / "err");
   return outcome;
+}
+
+// Demands a report and no complaint.
+inline void Succeeds(const std::string& arguments) {
+  const Outcome outcome = Ropekv(arguments);
+  ASSERT_EQ(outcome.exit_code, 0) << arguments << "\n" << outcome.err;
+  EXPECT_EQ(outcome.err, "") << arguments;
+  EXPECT_NE(outcome.out, "") << arguments;
 }
 
 }  // namespace ropekv::cli

@@ -20,13 +20,6 @@ using testing::HasSubstr;
 
 constexpr char kTinyModel[] = "--model llama-3-70b-tp8 ";
 
-void Succeeds(const std::string& arguments) {
-  const Outcome outcome = Ropekv(arguments);
-  ASSERT_EQ(outcome.exit_code, 0) << arguments << "\n" << outcome.err;
-  EXPECT_EQ(outcome.err, "") << arguments;
-  EXPECT_NE(outcome.out, "") << arguments;
-}
-
 TEST(Help, HasExamplesEverywhere) {
   for (const char* arguments : {"--help", "run --help", "verify --help", "gen --help",
                                 "info --help", "bench --help", "run -h"}) {

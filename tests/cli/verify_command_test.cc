@@ -19,13 +19,6 @@ using testing::Not;
 
 constexpr char kTinyModel[] = "--model llama-3-70b-tp8 ";
 
-void Succeeds(const std::string& arguments) {
-  const Outcome outcome = Ropekv(arguments);
-  ASSERT_EQ(outcome.exit_code, 0) << arguments << "\n" << outcome.err;
-  EXPECT_EQ(outcome.err, "") << arguments;
-  EXPECT_NE(outcome.out, "") << arguments;
-}
-
 class VerifyTest : public testing::Test {
  protected:
   void SetUp() override {
