@@ -3,12 +3,14 @@
 //
 //   Shape -> DenseSpec -> Spec -> MakePlan -> Plan ; Plan + Args -> Run
 //
-// For each token, with h = head_dim / 2 (docs/numerics.md has the rounding rules):
+// For each token, with h = rotary_dim / 2 (docs/numerics.md has the rounding rules):
 //   x' = float(x + int_bias) * weight_scale * activation_scale + bias     x i32; otherwise x' = x
 //   q, k, v = split(x', size_splits)
 //   q, k: out[i] = t[i]*cos[i] - t[i+h]*sin[i];  out[i+h] = t[i+h]*cos[i+h] + t[i]*sin[i+h]   i < h
 //   k_cache, v_cache: saturate_int8(rint(t / scale + offset)), written where `indices` says
-// Nothing here throws or aborts. Every pointer stays the caller's.
+// or, with RotaryStyle::kInterleaved, channels 2i and 2i+1 in place of i and i+h; or, with caches
+// of a floating-point dtype, t rounded to it. Nothing here throws or aborts. Every pointer stays
+// the caller's.
 #ifndef ROPEKV_ROPEKV_H_
 #define ROPEKV_ROPEKV_H_
 
@@ -35,6 +37,12 @@ enum class Numerics : uint8_t {
   kAscend,   // as the NPU: q, k, and each product and sum of the rotation are rounded to f16
 };
 
+// Which channels turn together, of the first rotary_dim of each head of q and k.
+enum class RotaryStyle : uint8_t {
+  kHalf,         // i and i + rotary_dim / 2: rotate-half (GPT-NeoX, Hugging Face's Llama)
+  kInterleaved,  // 2i and 2i + 1 (GPT-J, GLM, Meta's Llama)
+};
+
 // An instruction set. Which of them exist depends on the processor the library was built for.
 enum class Target : uint8_t {
   kBest,
@@ -54,25 +62,33 @@ std::span<const Target> BuiltTargets() noexcept;    // in this library, best fir
 std::span<const Target> UsableTargets() noexcept;   // ... and on this processor, best first
 
 // One call's shapes and numerics. B = batch, S = sequence, T = B*S, Nq and Nkv = heads, D =
-// head_dim (even), H = (Nq + 2*Nkv) * D. Nkv and D are read from k_cache, Nq from size_splits. T
-// may be 0.
+// head_dim (even), H = (Nq + 2*Nkv) * D, R = rotary_dim. Nkv and D are read from k_cache, Nq from
+// size_splits. T may be 0.
 struct Spec {
-  TensorSpec x;                   // [B,S,H] or [B,H] (S = 1); i32, f16, bf16
-  TensorSpec cos, sin;            // [B,S,1,D] or [B,D] like x; f16, bf16; x's dtype unless x is i32
-  TensorSpec k_cache, v_cache;    // [C1,C2,Nkv,D]; i8; updated in place
-  TensorSpec indices;             // contiguous: [B]; paged: [T]; i32
-  TensorSpec scale_k, scale_v;    // [Nkv,D] or [Nkv*D]; f32; t is divided by it
+  TensorSpec x;                   // [B,S,H] or [B,H] (S = 1); i32, f16, bf16, f32
+  TensorSpec cos, sin;            // [B,S,1,R] or [B,R] like x; with positions a table [P,R];
+                                  // f32, or q's dtype. R/2 entries serve both channels of a pair
+  TensorSpec k_cache, v_cache;    // [C1,C2,Nkv,D]; i8, or f16, bf16, f32; updated in place
+  TensorSpec indices;             // contiguous: B entries; paged: T entries; 1-D or 2-D; i32, i64
+  TensorSpec scale_k, scale_v;    // [Nkv,D], [Nkv*D], [Nkv,1] or [1]; f32; t is divided by it;
+                                  // required for i8 caches, and only for those
   TensorSpec offset_k, offset_v;  // like scale; optional, each on its own
   TensorSpec weight_scale;        // [H]; f32; required for i32 x; this and the next two are ignored
   TensorSpec activation_scale;    // [T]; f32; optional               when x is not i32
   TensorSpec bias;                // [H]; f32, f16, bf16 or i32 (added before scaling); optional
-  TensorSpec q, k, v;             // [B,S,N,D] or [B,N,D] like x; cos's dtype; k, v if kv_output
+  TensorSpec q, k, v;             // [B,S,N,D] or [B,N,D] like x; x's dtype, or for i32 x f16,
+                                  // bf16 or f32, all alike; k, v if kv_output
+  TensorSpec positions;           // T entries, 1-D or 2-D; i32, i64; optional: which rows of cos
+                                  // and sin the tokens have
   std::array<int64_t, 3> size_splits{};  // {Nq*D, Nkv*D, Nkv*D}
+  int64_t rotary_dim = 0;                // even, 2 to D; 0: D. Channels from here on pass
+  RotaryStyle rotary_style = RotaryStyle::kHalf;
   CacheLayout cache_layout = CacheLayout::kContiguous;
   Numerics numerics = Numerics::kFloat32;
-  bool kv_output = false;             // also write k (rotated) and v, rounded to cos's dtype
+  bool kv_output = false;             // also write k (rotated) and v, rounded to q's dtype
   bool strict_device_limits = false;  // refuse what the NPU refuses: H > 4096 or not a multiple of
-                                      // 64, D not a multiple of 16, one offset without the other
+                                      // 64, D not a multiple of 16, one offset without the other,
+                                      // and what is only here (docs/numerics.md has the list)
   Target target = Target::kBest;      // kBest: the environment's ROPEKV_TARGET, or the fastest
 };
 
@@ -84,17 +100,25 @@ struct Shape {
   int64_t num_kv_heads = 0;
   int64_t head_dim = 0;
   DType x_dtype = DType::kBF16;
-  DType out_dtype = DType::kBF16;  // of cos, sin, q, k and v
+  DType out_dtype = DType::kBF16;     // of q, k and v
+  DType angles_dtype = DType::kNone;  // of cos and sin; kNone: out_dtype
   CacheLayout cache_layout = CacheLayout::kContiguous;
   std::array<int64_t, 2> cache_shape{};  // {batch, max_len} or {num_blocks, block_size}
+  DType cache_dtype = DType::kI8;        // others have no scales and no offsets
+  DType index_dtype = DType::kI32;       // of indices and positions
+  int64_t num_positions = 0;  // rows of the table of cos and sin; 0: a row a token, no positions
+  int64_t rotary_dim = 0;     // 0: head_dim
+  RotaryStyle rotary_style = RotaryStyle::kHalf;
+  bool half_width_angles = false;  // cos and sin have rotary_dim / 2 entries
   bool kv_output = false;
   bool offsets = false;             // offset_k and offset_v
   bool activation_scale = false;    // weight_scale is there whenever x is i32
   DType bias_dtype = DType::kNone;  // kNone: no bias
 };
 
-// Each tensor as its comment in Spec says, scales and offsets as [Nkv,D]. MakePlan refuses the Spec
-// of sizes that do not fit each other, or whose products overflow.
+// Each tensor as its comment in Spec says, indices and positions 1-D, scales and offsets as
+// [Nkv,D]. MakePlan refuses the Spec of sizes that do not fit each other, or whose products
+// overflow.
 Spec DenseSpec(const Shape& shape) noexcept;
 
 // Data for one call: the address of each tensor's element [0, 0, ...], aligned to its element.
@@ -116,6 +140,7 @@ struct Args {
   void* q = nullptr;
   void* k = nullptr;
   void* v = nullptr;
+  const void* positions = nullptr;
 };
 
 // One row per tensor, in TensorId order, for code that treats all tensors alike. Exactly one of
@@ -147,6 +172,7 @@ inline constexpr std::array<TensorField, kNumTensors> kTensorFields = {{
     {TensorId::kQ, "q", &Spec::q, nullptr, &Args::q},
     {TensorId::kK, "k", &Spec::k, nullptr, &Args::k},
     {TensorId::kV, "v", &Spec::v, nullptr, &Args::v},
+    {TensorId::kPositions, "positions", &Spec::positions, &Args::positions, nullptr},
 }};
 
 struct PlanData;

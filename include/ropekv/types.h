@@ -14,9 +14,9 @@
 namespace ropekv {
 
 // kNone marks an absent optional tensor.
-enum class DType : uint8_t { kNone, kI8, kI32, kF16, kBF16, kF32 };
+enum class DType : uint8_t { kNone, kI8, kI32, kF16, kBF16, kF32, kI64 };
 
-const char* Name(DType dtype) noexcept;      // "i8", "i32", "f16", "bf16", "f32", "none"
+const char* Name(DType dtype) noexcept;      // "i8", "i32", "f16", "bf16", "f32", "i64"; "none"
 int64_t ElementBytes(DType dtype) noexcept;  // 0 for kNone
 
 // The dtype, shape and strides of one tensor; no pointer. Strides are in elements, may be negative,
@@ -42,7 +42,7 @@ enum class StatusCode : uint8_t {
   kBadDType,     // a dtype, or a combination of dtypes, that the operator does not take
   kBadShape,     // rank, extents, strides or attributes that do not fit each other
   kDeviceLimit,  // legal here, but refused because Spec::strict_device_limits is set
-  kBadIndex,     // an entry of `indices` is out of range or names a slot twice
+  kBadIndex,     // an entry of `indices` or `positions` is out of range, or a slot is there twice
   kBadPointer,   // misaligned data, or an output that overlaps another tensor
   kBadOption,    // RunOptions, Spec::target or ROPEKV_TARGET
   kOutOfMemory,
@@ -51,8 +51,8 @@ enum class StatusCode : uint8_t {
 
 const char* Name(StatusCode code) noexcept;
 
-// The tensors of the operator, in the order of aclnnDequantRopeQuantKvcache; kNoTensor is for
-// errors about something else.
+// The tensors of the operator, in the order of aclnnDequantRopeQuantKvcache, and after them those
+// that it does not have; kNoTensor is for errors about something else.
 enum class TensorId : uint8_t {
   kX,
   kCos,
@@ -70,6 +70,7 @@ enum class TensorId : uint8_t {
   kQ,
   kK,
   kV,
+  kPositions,
   kNoTensor,
 };
 inline constexpr int kNumTensors = static_cast<int>(TensorId::kNoTensor);

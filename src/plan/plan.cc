@@ -118,6 +118,17 @@ constexpr int64_t kShortestHeadDim = 16;
 
 void ChooseKernels(PlanData& plan) {
   const Spec& spec = plan.normalised;
+  if (spec.positions.present() || plan.sizes.half_width_angles || spec.x.dtype == DType::kF32 ||
+      plan.sizes.rotary_dim != plan.sizes.head_dim || spec.rotary_style != RotaryStyle::kHalf ||
+      spec.cos.dtype == DType::kF32 || spec.k_cache.dtype != DType::kI8 ||
+      spec.indices.dtype != DType::kI32 || spec.indices.rank != 1) {
+    return;  // no kernel yet
+  }
+  for (const TensorId id :
+       {TensorId::kScaleK, TensorId::kScaleV, TensorId::kOffsetK, TensorId::kOffsetV}) {
+    const TensorSpec& scale = spec.*kTensorFields[static_cast<size_t>(id)].spec;
+    if (scale.present() && scale.shape[scale.rank - 1] == 1) return;
+  }
   // With bf16 tables the two numerics are one.
   const bool ascend = spec.numerics == Numerics::kAscend && spec.cos.dtype == DType::kF16;
   const auto find = [&](int64_t head_dim, Reach reach) {

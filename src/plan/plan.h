@@ -23,6 +23,8 @@ struct Sizes {
   int64_t num_q_heads = 0;
   int64_t num_kv_heads = 0;
   int64_t head_dim = 0;
+  int64_t rotary_dim = 0;
+  bool half_width_angles = false;
   int64_t hidden = 0;
 };
 

@@ -16,6 +16,7 @@ const char* Name(DType dtype) noexcept {
     case DType::kF16: return "f16";
     case DType::kBF16: return "bf16";
     case DType::kF32: return "f32";
+    case DType::kI64: return "i64";
   }
   return "invalid";
 }
@@ -28,6 +29,7 @@ int64_t ElementBytes(DType dtype) noexcept {
     case DType::kBF16: return 2;
     case DType::kI32:
     case DType::kF32: return 4;
+    case DType::kI64: return 8;
   }
   return 0;
 }
@@ -63,14 +65,26 @@ Spec DenseSpec(const Shape& shape) noexcept {
   const int64_t num_tokens = times(shape.batch, shape.seq_len.value_or(1));
   const bool paged = shape.cache_layout == CacheLayout::kPaged;
   const auto [first, second] = shape.cache_shape;
+  const int64_t rotary_dim = shape.rotary_dim == 0 ? head_dim : shape.rotary_dim;
+  const int64_t angles = shape.half_width_angles ? rotary_dim / 2 : rotary_dim;
+  const DType angles_dtype =
+      shape.angles_dtype == DType::kNone ? shape.out_dtype : shape.angles_dtype;
 
   Spec spec;
   spec.x = per_token(shape.x_dtype, hidden);
-  spec.cos = spec.sin = shape.seq_len ? per_token(shape.out_dtype, int64_t{1}, head_dim)
-                                      : per_token(shape.out_dtype, head_dim);
-  spec.k_cache = spec.v_cache = Dense(DType::kI8, {first, second, kv_heads, head_dim});
-  spec.indices = Dense(DType::kI32, {paged ? num_tokens : shape.batch});
-  spec.scale_k = spec.scale_v = Dense(DType::kF32, {kv_heads, head_dim});
+  if (shape.num_positions != 0) {
+    spec.positions = Dense(shape.index_dtype, {num_tokens});
+    spec.cos = Dense(angles_dtype, {shape.num_positions, angles});
+  } else {
+    spec.cos = shape.seq_len ? per_token(angles_dtype, int64_t{1}, angles)
+                             : per_token(angles_dtype, angles);
+  }
+  spec.sin = spec.cos;
+  spec.k_cache = spec.v_cache = Dense(shape.cache_dtype, {first, second, kv_heads, head_dim});
+  spec.indices = Dense(shape.index_dtype, {paged ? num_tokens : shape.batch});
+  if (shape.cache_dtype == DType::kI8) {
+    spec.scale_k = spec.scale_v = Dense(DType::kF32, {kv_heads, head_dim});
+  }
   if (shape.offsets) spec.offset_k = spec.offset_v = spec.scale_k;
   if (shape.x_dtype == DType::kI32) spec.weight_scale = Dense(DType::kF32, {hidden});
   if (shape.activation_scale) spec.activation_scale = Dense(DType::kF32, {num_tokens});
@@ -78,6 +92,8 @@ Spec DenseSpec(const Shape& shape) noexcept {
   spec.q = per_token(shape.out_dtype, shape.num_q_heads, head_dim);
   if (shape.kv_output) spec.k = spec.v = per_token(shape.out_dtype, kv_heads, head_dim);
   spec.size_splits = {q_size, kv_size, kv_size};
+  spec.rotary_dim = shape.rotary_dim;
+  spec.rotary_style = shape.rotary_style;
   spec.cache_layout = shape.cache_layout;
   spec.kv_output = shape.kv_output;
   return spec;
