@@ -22,25 +22,19 @@ using internal::Rotation;
 // Heads of one size on the targets by the width of their vectors.
 struct Heads {
   int64_t head_dim;
-  bool packed;                               // even if every tensor is dense
-  int64_t step_512, step_256, step_128;      // 2: the scalar kernel
-  int64_t unrolled, unrolled_beyond_caches;  // with 32 registers of 512 bits
+  bool packed;                           // even if every tensor is dense
+  int64_t step_512, step_256, step_128;  // 2: the scalar kernel
+  int64_t unrolled;                      // with 32 registers of 512 bits, and not for int32 x
   bool streams;
 };
 constexpr Heads kHeads[] = {
-    {2, true, 8, 8, 8, 0, 0, false},  // in blocks of 16
-    {4, false, 2, 2, 2, 0, 0, false},
-    {16, false, 8, 8, 8, 0, 0, false},
-    {30, false, 8, 8, 8, 0, 0, false},
-    {32, false, 16, 16, 8, 0, 0, false},
-    {62, false, 16, 16, 8, 0, 0, false},
-    {64, false, 32, 16, 8, 32, 0, true},
-    {80, false, 32, 16, 8, 0, 0, false},
-    {96, false, 32, 16, 8, 48, 48, false},
-    {128, false, 32, 16, 8, 64, 0, true},
-    {256, false, 32, 16, 8, 128, 0, true},
-    {512, false, 32, 16, 8, 0, 0, true},
-    {514, true, 32, 16, 8, 128, 0, false},  // in blocks of 256
+    {2, true, 8, 8, 8, 0, false},  // in blocks of 16
+    {4, false, 2, 2, 2, 0, false},     {16, false, 8, 8, 8, 0, false},
+    {30, false, 8, 8, 8, 0, false},    {32, false, 16, 16, 8, 0, false},
+    {62, false, 16, 16, 8, 0, false},  {64, false, 32, 16, 8, 32, true},
+    {80, false, 32, 16, 8, 0, false},  {96, false, 32, 16, 8, 48, false},
+    {128, false, 32, 16, 8, 64, true}, {256, false, 32, 16, 8, 128, true},
+    {512, false, 32, 16, 8, 0, true},  {514, true, 32, 16, 8, 128, false},  // in blocks of 256
 };
 
 bool Is512(Target target) { return target == Target::kAvx512Bf16 || target == Target::kAvx512; }
@@ -97,7 +91,8 @@ class PathTest : public ::testing::TestWithParam<std::tuple<Variant, Target>> {
   // bf16 by dot products only in vectors of 512 bits.
   Rotation RotationOf(int64_t step) const {
     const auto& [variant, target] = GetParam();
-    if (step == 2 || variant.source == DType::kI32) return Rotation::kExact;
+    const bool f32 = variant.source == DType::kI32 || variant.source == DType::kF32;
+    if (step == 2 || f32) return Rotation::kExact;
     if (variant.source == DType::kBF16) {
       return target == Target::kAvx512Bf16 && step == 32 ? Rotation::kBF16Dot : Rotation::kExact;
     }
@@ -121,10 +116,8 @@ TEST_P(PathTest, ByHeadDim) {
           const Kernel& kernel = KernelOf(plan, aligned ? Addresses() : Addresses(&Args::q, 32));
           const int64_t step = StepOf(heads, target, longest);
           const bool streams = heads.streams && beyond_caches && aligned && IsX86(target);
-          const bool any_bias = spec.bias.present() && spec.bias.dtype != DType::kF32;
-          const int64_t unrolled = !Is512(target) || any_bias  ? 0
-                                   : beyond_caches && !streams ? heads.unrolled_beyond_caches
-                                                               : heads.unrolled;
+          const int64_t unrolled =
+              Is512(target) && spec.x.dtype != DType::kI32 ? heads.unrolled : 0;
           EXPECT_EQ(IsPacked(plan), heads.packed);
           EXPECT_EQ(kernel.step, step);
           EXPECT_EQ(kernel.exact, step == 2);

@@ -18,8 +18,18 @@
 namespace ropekv::testing {
 namespace {
 
-using internal::CheckSlotsDistinct;
 using internal::DuplicateSearch;
+using internal::Indices;
+
+Status CheckSlotsDistinct(const std::vector<int32_t>& slots, int64_t begin, int64_t end) {
+  const TensorSpec spec = Dense(DType::kI32, {static_cast<int64_t>(slots.size())});
+  return internal::CheckSlotsDistinct({TensorId::kIndices, spec, slots.data()}, begin, end);
+}
+
+template <class T>
+DuplicateSearch<T> SearchOf(const std::vector<T>& slots) {
+  return {Indices<T>{slots.data(), 1}, 0, static_cast<int64_t>(slots.size())};
+}
 
 // Shuffled distinct slots below `range`, with some padding.
 std::vector<int32_t> DistinctSlots(Rng& rng, int64_t count, int64_t range) {
@@ -39,7 +49,7 @@ TEST_P(SlotsTest, FindsADuplicateAnywhere) {
   const auto [count, range] = GetParam();
   Rng rng(static_cast<uint64_t>(count));
   const std::vector<int32_t> distinct = DistinctSlots(rng, count, range);
-  EXPECT_TRUE(CheckSlotsDistinct({distinct.data(), 1}, 0, count).ok());
+  EXPECT_TRUE(CheckSlotsDistinct(distinct, 0, count).ok());
   for (int round = 0; round < 40; ++round) {
     std::vector<int32_t> slots = distinct;
     int64_t first = rng.Int(0, count - 1);
@@ -50,13 +60,13 @@ TEST_P(SlotsTest, FindsADuplicateAnywhere) {
     const auto slot = static_cast<int32_t>(round == 1 ? range - 1 : range / 2);
     for (int32_t& value : slots) value = value == slot ? -1 : value;
     slots[first] = slots[second] = slot;
-    const Status status = CheckSlotsDistinct({slots.data(), 1}, 0, count);
+    const Status status = CheckSlotsDistinct(slots, 0, count);
     ASSERT_EQ(status.message(), "indices: has slot " + std::to_string(slot) + " for both token " +
                                     std::to_string(first) + " and token " + std::to_string(second) +
                                     "; slots must be distinct");
     // Outside the pair it does not count.
-    ASSERT_TRUE(CheckSlotsDistinct({slots.data(), 1}, first + 1, count).ok());
-    ASSERT_TRUE(CheckSlotsDistinct({slots.data(), 1}, 0, second).ok());
+    ASSERT_TRUE(CheckSlotsDistinct(slots, first + 1, count).ok());
+    ASSERT_TRUE(CheckSlotsDistinct(slots, 0, second).ok());
   }
 }
 
@@ -70,14 +80,14 @@ INSTANTIATE_TEST_SUITE_P(Sizes, SlotsTest,
 TEST(Slots, OneSlotOrNone) {
   for (const int64_t tokens : {2, 70, 9000}) {
     std::vector<int32_t> slots(static_cast<size_t>(tokens), 5);
-    EXPECT_EQ(CheckSlotsDistinct({slots.data(), 1}, 0, tokens).message(),
+    EXPECT_EQ(CheckSlotsDistinct(slots, 0, tokens).message(),
               "indices: has slot 5 for both token 0 and token 1; slots must be distinct");
     std::fill(slots.begin(), slots.end(), -1);
-    EXPECT_TRUE(CheckSlotsDistinct({slots.data(), 1}, 0, tokens).ok());
+    EXPECT_TRUE(CheckSlotsDistinct(slots, 0, tokens).ok());
     slots.back() = 7;
-    EXPECT_TRUE(CheckSlotsDistinct({slots.data(), 1}, 0, tokens).ok());
+    EXPECT_TRUE(CheckSlotsDistinct(slots, 0, tokens).ok());
     slots.front() = 7;
-    EXPECT_FALSE(CheckSlotsDistinct({slots.data(), 1}, 0, tokens).ok());
+    EXPECT_FALSE(CheckSlotsDistinct(slots, 0, tokens).ok());
   }
 }
 
@@ -113,12 +123,12 @@ TEST(Slots, NoPatternNeedsManyScans) {
       SCOPED_TRACE(std::string(pattern.name) + ", " + std::to_string(tokens));
       std::vector<int32_t> slots;
       for (int64_t i = 0; i < tokens; ++i) slots.push_back(pattern.slot(i));
-      DuplicateSearch distinct(slots.data(), 1, tokens);
+      auto distinct = SearchOf(slots);
       EXPECT_EQ(distinct.Run(), std::nullopt);
       EXPECT_LE(distinct.scans(), 32 + tokens / 2048);
 
       slots[slots.size() / 3] = slots.back();
-      DuplicateSearch search(slots.data(), 1, tokens);
+      auto search = SearchOf(slots);
       EXPECT_EQ(search.Run(), slots.back());
       EXPECT_LE(search.scans(), 32 + tokens / 2048);
     }
@@ -130,11 +140,11 @@ TEST(Slots, SlotsOf64Bits) {
     std::vector<int64_t> slots;
     for (int64_t i = 0; i < tokens; ++i) slots.push_back(i << 40 | 12345);
     slots[0] = INT64_MAX;
-    EXPECT_EQ(DuplicateSearch(slots.data(), 1, tokens).Run(), std::nullopt);
+    EXPECT_EQ(SearchOf(slots).Run(), std::nullopt);
     slots[slots.size() / 2] = INT64_MIN;
-    EXPECT_EQ(DuplicateSearch(slots.data(), 1, tokens).Run(), std::nullopt);
+    EXPECT_EQ(SearchOf(slots).Run(), std::nullopt);
     slots.back() = slots[0];
-    EXPECT_EQ(DuplicateSearch(slots.data(), 1, tokens).Run(), INT64_MAX);
+    EXPECT_EQ(SearchOf(slots).Run(), INT64_MAX);
   }
 }
 
@@ -148,7 +158,7 @@ TEST(Slots, SmallStack) {
     std::vector<int32_t> slots(20000);
     std::iota(slots.begin(), slots.end(), 0);
     slots[0] = INT32_MAX;
-    *static_cast<bool*>(result) = CheckSlotsDistinct({slots.data(), 1}, 0, 20000).ok();
+    *static_cast<bool*>(result) = CheckSlotsDistinct(slots, 0, 20000).ok();
     return nullptr;
   };
   pthread_t thread;
@@ -160,9 +170,31 @@ TEST(Slots, SmallStack) {
 
 TEST(Slots, Strided) {
   const int32_t slots[] = {4, 9, 5, 9, 6, 9, 5};
-  EXPECT_TRUE(CheckSlotsDistinct({slots, 2}, 0, 3).ok());
-  EXPECT_FALSE(CheckSlotsDistinct({slots, 2}, 0, 4).ok());
-  EXPECT_FALSE(CheckSlotsDistinct({slots + 6, -2}, 0, 4).ok());
+  const auto distinct = [](const int32_t* data, int64_t stride, int64_t count) {
+    TensorSpec spec = Dense(DType::kI32, {count});
+    spec.stride[0] = stride;
+    return internal::CheckSlotsDistinct({TensorId::kIndices, spec, data}, 0, count).ok();
+  };
+  EXPECT_TRUE(distinct(slots, 2, 3));
+  EXPECT_FALSE(distinct(slots, 2, 4));
+  EXPECT_FALSE(distinct(slots + 6, -2, 4));
+}
+
+// Rows with a gap that has slots of its own, and transposed ones.
+TEST(Slots, TwoDimensions) {
+  std::vector<int64_t> slots;
+  for (int64_t i = 0; i < 200; ++i) slots.push_back(i % 100);
+  TensorSpec spec = Dense(DType::kI64, {20, 5});
+  spec.stride = {10, 1, 0, 0};  // each row's second half repeats nothing of the first
+  const internal::IndexTensor rows = {TensorId::kIndices, spec, slots.data()};
+  EXPECT_TRUE(internal::CheckSlotsDistinct(rows, 0, 50).ok());
+  EXPECT_EQ(internal::CheckSlotsDistinct(rows, 0, 51).message(),
+            "indices: has slot 0 for both token 0 and token 50; slots must be distinct");
+  EXPECT_TRUE(internal::CheckSlotsDistinct(rows, 1, 51).ok());
+  spec.stride = {1, 19, 0, 0};
+  EXPECT_TRUE(internal::CheckSlotsDistinct(rows, 0, 95).ok());
+  EXPECT_EQ(internal::CheckSlotsDistinct(rows, 0, 96).message(),
+            "indices: has slot 19 for both token 1 and token 95; slots must be distinct");
 }
 
 }  // namespace

@@ -23,22 +23,41 @@ struct ScaleTables {
   float* shifts = nullptr;
 };
 
-// q, k or v of a call. Strides are in elements; the channels of a head are contiguous.
+// What becomes of a part's values.
+enum class Sink : uint8_t {
+  kStore,     // rounded to the dtype of the outputs
+  kStoreAny,  // rounded to row_dtype, which is another
+  kQuantise,  // to int8, and stored too if `out` is there
+};
+
+// Channels of each head of q, k or v that are treated alike: all of them, those that are rotated,
+// or those that are not. Strides are in elements; the channels lie side by side.
 struct PartCall {
+  Sink sink = Sink::kStore;
+  bool rotated = false;
   int64_t num_heads = 0;
   int64_t first_head = 0;     // which of the plan's heads is head 0
   int64_t first_channel = 0;  // of head 0, in x, weight_scale and bias
+  int64_t channels = 0;       // of a head
+  int64_t half = 0;           // channels [0, half) are worked on beside [channels - half, channels)
 
-  void* out = nullptr;  // null: not wanted
+  void* out = nullptr;  // null: not wanted, or there are rows
   int64_t out_token_stride = 0;
   int64_t out_head_stride = 0;
 
-  // k and v only.
-  int8_t* const* cache_rows = nullptr;  // head 0 of each token's row; a null row is padding
-  int64_t cache_head_stride = 0;
+  // Of a cache. Head 0 is row_offset elements into each token's row; a null row is padding.
+  void* const* rows = nullptr;
+  int64_t row_offset = 0;
+  int64_t row_head_stride = 0;
+  DType row_dtype = DType::kNone;
+
+  // kQuantise only.
   ScaleView scale, offset;
   ScaleTables tables;  // what Kernel::prepare made of them
 };
+
+// Rotated and other channels of q, k and v; and, where caches are not int8, of k and v as outputs.
+inline constexpr int kMaxParts = 8;
 
 // Tokens whose rows of x, and of each output, lie at a constant distance.
 struct KernelCall {
@@ -46,26 +65,24 @@ struct KernelCall {
   int64_t head_dim = 0;
   const void* x = nullptr;
   int64_t x_token_stride = 0;
-  const void* const* cos = nullptr;  // one row of head_dim values a token
+  bool ahead = false;  // beyond the caches: x is asked for ahead
+  // A row a token: an entry for each rotated channel, or one for a pair.
+  const void* const* cos = nullptr;
   const void* const* sin = nullptr;
+  int64_t rotary_dim = 0;
+  int64_t rotary_half = 0;   // PartCall::half of what is rotated
+  bool wide_angles = false;  // f32, and not the dtype of the outputs
+  bool half_width_angles = false;
   // int32 x only.
   const float* weight_scale = nullptr;
   const float* activation_scale = nullptr;  // null: absent
   int64_t activation_stride = 0;
   const void* bias = nullptr;
   DType bias_dtype = DType::kNone;
-  PartCall q, k, v;
-};
 
-// Which biases a kernel takes. The usual kind has a kernel of its own: a branch in the innermost
-// loop costs 10 %.
-enum class BiasKind : uint8_t {
-  kF32OrNone,
-  kAny,
+  const PartCall* parts = nullptr;
+  int num_parts = 0;
 };
-inline BiasKind BiasKindOf(DType bias) {
-  return bias == DType::kNone || bias == DType::kF32 ? BiasKind::kF32OrNone : BiasKind::kAny;
-}
 
 // How a kernel rotates.
 enum class Rotation : uint8_t {
@@ -78,16 +95,16 @@ enum class Rotation : uint8_t {
 struct Kernel {
   void (*run)(const KernelCall& call) = nullptr;
   // Fills the tables of `part` from its scales and offsets.
-  void (*prepare)(const PartCall& part, int64_t head_dim) = nullptr;
+  void (*prepare)(const PartCall& part) = nullptr;
   int64_t step = 0;            // pairs that it handles at a time, and the fewest a head may have
   int64_t unrolled_pairs = 0;  // the pairs of a head for which it is unrolled; 0: any number
   Rotation rotation = Rotation::kExact;
   bool exact = false;    // divides, and takes no tables
   bool streams = false;  // stores past the caches: every output row must begin a line
 
-  // Floats of a table for one head.
-  int64_t TableSize(int64_t head_dim) const {
-    return exact ? 0 : (head_dim / 2 + step - 1) / step * 2 * step;
+  // Floats of a table for one head of a part.
+  int64_t TableSize(const PartCall& part) const {
+    return exact ? 0 : (part.half + step - 1) / step * 2 * step;
   }
 };
 
@@ -97,18 +114,34 @@ inline constexpr int64_t kMaxHeadDim = 512;
 // Streaming stores are of whole lines of memory. Every output row must begin on one.
 inline constexpr int64_t kLineBytes = 64;
 
-// Where the data of a call is.
-enum class Reach : uint8_t {
-  kInCaches,
-  kBeyond,      // x is asked for ahead
-  kWholeLines,  // beyond, and every output row is of whole lines: they are streamed
+// Which dtypes a kernel takes, beside those of its variant. The usual ones have kernels of their
+// own: a branch in the innermost loop costs 10 %.
+enum class DTypes : uint8_t {
+  kUsual,  // a bias of f32, cos and sin of the outputs' dtype, caches of that or of int8
+  kAny,
 };
 
-// The kernel of a variant for heads of this size, or, if they are too short for the vectors of the
-// target, that of the widest target below it for which they are not. Without one (`run` is null)
-// they are too short for all, or the target is not built.
-Kernel FindKernel(Target target, DType source, DType output, Numerics numerics, BiasKind bias,
-                  int64_t head_dim, Reach reach);
+// What a kernel must be made for.
+struct KernelTraits {
+  DType source;
+  DType output;
+  Numerics numerics;
+  RotaryStyle style;
+  DTypes dtypes;
+  int64_t head_dim;
+  int64_t rotary_dim;
+  bool whole_lines;  // beyond the caches, and every output row is of whole lines: they are streamed
+
+  // PartCall::half for so many channels. Interleaved pairs must not be torn apart.
+  int64_t HalfOf(int64_t channels) const {
+    return style == RotaryStyle::kInterleaved ? (channels / 2 + 1) / 2 * 2 : channels / 2;
+  }
+};
+
+// The kernel with these traits or, if heads are too short for the vectors of the target, that of
+// the widest target below it for which they are not. Without one (`run` is null) they are too short
+// for all, or the target is not built.
+Kernel FindKernel(Target target, const KernelTraits& traits);
 
 }  // namespace ropekv::internal
 

@@ -15,13 +15,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
-// Reads a head of consecutive tokens' q, k or v, and then the next head. What belongs to channels
+// Reads a head of a part of consecutive tokens, and then the next head. What belongs to channels
 // and not to tokens it leaves to its caller, who keeps it in registers for all tokens of a tile: a
-// Param for each vector. 16-bit x is widened, nothing else; it has no bias.
-template <DType source, BiasKind bias>
+// Param for each vector. Floating-point x is widened, nothing else; it has no bias.
+template <DType source, DTypes dtypes>
 class Reader {
  public:
-  using T = uint16_t;
+  using T = typename FormatOf<source>::T;
   struct Nothing {};
   template <class DF>
   using Param = Nothing;
@@ -39,10 +39,10 @@ class Reader {
   template <class Order, class DF>
   HWY_INLINE void Load(DF df, int64_t i, int64_t channel, Nothing, Nothing, Nothing, Nothing,
                        Float32<DF>& a, Float32<DF>& b) const {
-    Order::template Load16<FormatOf<source>>(df, x(i) + channel, a, b);
+    Order::template Read<FormatOf<source>>(df, x(i) + channel, a, b);
   }
 
-  HWY_INLINE void NextHead(int64_t head_dim) { x_ += head_dim; }
+  HWY_INLINE void Advance(int64_t channels) { x_ += channels; }
 
   HWY_INLINE const T* x(int64_t i) const { return x_ + i * token_stride_; }
 
@@ -51,10 +51,24 @@ class Reader {
   int64_t token_stride_;
 };
 
+// A step of a bias; of 16 bits, widened. A call, because it is in every kernel eight times.
+template <class Order, class DF>
+HWY_NOINLINE void LoadAnyBias(DF df, DType dtype, const char* bias, Float32<DF>& a,
+                              Float32<DF>& b) {
+  switch (dtype) {
+    case DType::kNone: a = b = hn::Set(df, -0.0f); return;
+    case DType::kF16:
+      return Order::template Read<FormatF16>(df, reinterpret_cast<const uint16_t*>(bias), a, b);
+    case DType::kBF16:
+      return Order::template Read<FormatBF16>(df, reinterpret_cast<const uint16_t*>(bias), a, b);
+    default: return Order::Load(df, reinterpret_cast<const float*>(bias), a, b);
+  }
+}
+
 // float(x + int32_bias) * weight_scale * activation_scale + bias, in this order. The Params are
 // weight_scale and bias.
-template <BiasKind kind>
-class Reader<DType::kI32, kind> {
+template <DTypes dtypes>
+class Reader<DType::kI32, dtypes> {
  public:
   using T = int32_t;
   template <class DF>
@@ -79,17 +93,12 @@ class Reader<DType::kI32, kind> {
   HWY_INLINE void LoadParams(DF df, int64_t channel, Float32<DF>& scale_a, Float32<DF>& scale_b,
                              Float32<DF>& bias_a, Float32<DF>& bias_b) const {
     Order::Load(df, weight_scale_ + channel, scale_a, scale_b);
-    const char* bias = bias_ + channel * bias_bytes_;
-    if (bias_dtype_ == DType::kNone) {
+    if constexpr (dtypes == DTypes::kAny) {
+      LoadAnyBias<Order>(df, bias_dtype_, bias_ + channel * bias_bytes_, bias_a, bias_b);
+    } else if (bias_bytes_ == 0) {
       bias_a = bias_b = hn::Set(df, -0.0f);  // which changes nothing
-    } else if (kind == BiasKind::kF32OrNone || bias_bytes_ == 4) {
-      Order::Load(df, reinterpret_cast<const float*>(bias), bias_a, bias_b);
-    } else if (bias_dtype_ == DType::kF16) {
-      Order::template Load16<FormatF16>(df, reinterpret_cast<const uint16_t*>(bias), bias_a,
-                                        bias_b);
     } else {
-      Order::template Load16<FormatBF16>(df, reinterpret_cast<const uint16_t*>(bias), bias_a,
-                                         bias_b);
+      Order::Load(df, reinterpret_cast<const float*>(bias_) + channel, bias_a, bias_b);
     }
   }
 
@@ -102,7 +111,7 @@ class Reader<DType::kI32, kind> {
     const hn::RebindToSigned<DF> di;
     hn::Vec<decltype(du)> sum_a, sum_b;
     Order::Load(df, reinterpret_cast<const uint32_t*>(x(i)) + channel, sum_a, sum_b);
-    const bool int_bias = kind == BiasKind::kAny && bias_dtype_ == DType::kI32;
+    const bool int_bias = dtypes == DTypes::kAny && bias_dtype_ == DType::kI32;
     if (int_bias) {
       sum_a = hn::Add(sum_a, hn::BitCast(du, bias_a));
       sum_b = hn::Add(sum_b, hn::BitCast(du, bias_b));
@@ -116,10 +125,10 @@ class Reader<DType::kI32, kind> {
     }
   }
 
-  HWY_INLINE void NextHead(int64_t head_dim) {
-    x_ += head_dim;
-    weight_scale_ += head_dim;
-    bias_ += head_dim * bias_bytes_;
+  HWY_INLINE void Advance(int64_t channels) {
+    x_ += channels;
+    weight_scale_ += channels;
+    bias_ += channels * bias_bytes_;
   }
 
   HWY_INLINE const T* x(int64_t i) const { return x_ + i * token_stride_; }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The 16-bit floating-point formats: exact widening, and rounding to nearest even.
+// The floating-point formats: exact widening, and rounding to nearest even. T has their bits.
 //
 // Highway 1.0.3 cannot be asked for all of this: its bf16 demotion truncates everywhere, and
 // without F16C its f16 demotion truncates too and its promotion turns inf and NaN into numbers.
@@ -29,7 +29,6 @@ inline constexpr bool kHasF16Conversion = HWY_TARGET != HWY_SCALAR && HWY_ARCH_A
 // in a range, which its Check collects: begun before a head, and asked at its end whether any value
 // was outside.
 struct AlwaysRight {
-  static constexpr bool kRangeOnly = false;
   template <class DF>
   struct Check {};
   template <class DF>
@@ -43,6 +42,7 @@ struct AlwaysRight {
 };
 
 struct FormatF16 : AlwaysRight {
+  using T = uint16_t;
   // Each vector is stored as it is converted: putting two together costs more than a second store.
   static constexpr bool kPacksPairs = false;
 
@@ -94,9 +94,11 @@ struct FormatF16 : AlwaysRight {
   }
 };
 
-// kNumbersOnly: NaNs need no care.
+// kNumbersOnly: NaNs need no care. Those among values computed from bf16 alone end in 16 zero bits,
+// inherited or made by the processor, which rounding leaves alone.
 template <bool kNumbersOnly>
 struct FormatBF16Base : AlwaysRight {
+  using T = uint16_t;
   static constexpr bool kPacksPairs = HWY_TARGET != HWY_SCALAR;
 
   template <class DF>
@@ -149,8 +151,6 @@ using FormatBF16 = FormatBF16Base<false>;
 // Rounds 512-bit vectors by the instruction of AVX512_BF16. It takes subnormal numbers for zeros;
 // its Check fails for all results outside 2^-63 to 2^65 (docs/numerics.md, lemma 2).
 struct FormatNativeBF16 : FormatBF16 {
-  static constexpr bool kRangeOnly = true;
-
   using Bits = hn::Vec<hn::CappedTag<uint16_t, 32>>;
   // Bit 14 of each lane: all results so far were in range.
   template <class DF>
@@ -174,22 +174,39 @@ struct FormatNativeBF16 : FormatBF16 {
     check.raw = _mm512_and_si512(check.raw, _mm512_add_epi16(bits, _mm512_set1_epi16(0x2000)));
     return Bits{bits};
   }
+
+  template <class DF>
+  static HWY_INLINE Bits FromF32EvenOdd(DF df, Float32<DF> a, Float32<DF> b, Bits& check) {
+    alignas(64) static constexpr uint16_t kOrder[] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                      21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                      11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    return Bits{
+        _mm512_permutexvar_epi16(_mm512_load_si512(kOrder), FromF32Pair(df, a, b, check).raw)};
+  }
 };
 #endif
+
+struct FormatF32 : AlwaysRight {
+  using T = float;
+  static constexpr bool kPacksPairs = false;
+  template <class DF>
+  static HWY_INLINE Float32<DF> ToF32(DF, Float32<DF> value) {
+    return value;
+  }
+  template <class DF>
+  static HWY_INLINE Float32<DF> FromF32(DF, Float32<DF> value) {
+    return value;
+  }
+};
 
 template <DType dtype>
 struct FormatOf;
 template <>
+struct FormatOf<DType::kF32> : FormatF32 {};
+template <>
 struct FormatOf<DType::kF16> : FormatF16 {};
 template <>
 struct FormatOf<DType::kBF16> : FormatBF16 {};
-
-// The format of outputs made from x of dtype `source`. The NaNs among values computed from bf16
-// alone end in 16 zero bits, inherited or made by the processor, which rounding leaves alone.
-template <DType source, DType output>
-struct OutputFormat : FormatOf<output> {};
-template <>
-struct OutputFormat<DType::kBF16, DType::kBF16> : FormatBF16Base<true> {};
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

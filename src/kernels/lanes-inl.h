@@ -60,6 +60,9 @@ HWY_INLINE void StoreVector(hn::Vec<D> value, D d, T* data) {
 }
 
 struct InOrder {
+  // Whether a and b have the two channels of interleaved pairs.
+  static constexpr bool kSplitsPairs = HWY_TARGET == HWY_SCALAR;
+
   // f32 or u32.
   template <class DF, class T, class V = hn::Vec<hn::Rebind<T, DF>>>
   static HWY_INLINE void Load(DF, const T* from, V& a, V& b) {
@@ -68,24 +71,25 @@ struct InOrder {
     b = hn::LoadU(d, from + hn::Lanes(d));
   }
 
-  // Widened from a 16-bit format.
+  // Widened from a format.
   template <class Format, class DF>
-  static HWY_INLINE void Load16(DF df, const uint16_t* from, Float32<DF>& a, Float32<DF>& b) {
-    Bits16<DF> bits_a, bits_b;
+  static HWY_INLINE void Read(DF df, const typename Format::T* from, Float32<DF>& a,
+                              Float32<DF>& b) {
+    hn::Vec<hn::Rebind<typename Format::T, DF>> bits_a, bits_b;
     Load(df, from, bits_a, bits_b);
     a = Format::ToF32(df, bits_a);
     b = Format::ToF32(df, bits_b);
   }
 
-  // Rounded to a 16-bit format.
+  // Rounded to a format.
   template <class Format, Stores stores, class DF>
-  static HWY_INLINE void Store16(DF df, Float32<DF> a, Float32<DF> b, uint16_t* to,
-                                 typename Format::template Check<DF>& check) {
+  static HWY_INLINE void Write(DF df, Float32<DF> a, Float32<DF> b, typename Format::T* to,
+                               typename Format::template Check<DF>& check) {
     if constexpr (Format::kPacksPairs) {
       const hn::Repartition<uint16_t, DF> d;
       StoreVector<stores>(Format::FromF32Pair(df, a, b, check), d, to);
     } else {
-      const hn::Rebind<uint16_t, DF> d;
+      const hn::Rebind<typename Format::T, DF> d;
       StoreVector<stores>(Format::FromF32(df, a), d, to);
       StoreVector<stores>(Format::FromF32(df, b), d, to + hn::Lanes(d));
     }
@@ -110,6 +114,8 @@ struct InOrder {
 // For bf16, whose bits are the upper half of an f32's: a 32-bit lane of two bf16 is widened by a
 // shift for the even and a mask for the odd one, and put together again by a shift and a blend.
 struct EvenOdd {
+  static constexpr bool kSplitsPairs = true;
+
   template <class DF, class T, class V = hn::Vec<hn::Rebind<T, DF>>>
   static HWY_INLINE void Load(DF df, const T* from, V& a, V& b) {
     V first, second;
@@ -120,7 +126,8 @@ struct EvenOdd {
   }
 
   template <class Format, class DF>
-  static HWY_INLINE void Load16(DF df, const uint16_t* from, Float32<DF>& a, Float32<DF>& b) {
+  static HWY_INLINE void Read(DF df, const typename Format::T* from, Float32<DF>& a,
+                              Float32<DF>& b) {
     const hn::RebindToUnsigned<DF> du;
     const hn::Repartition<uint16_t, DF> du16;
     auto both = hn::BitCast(du, hn::LoadU(du16, from));
@@ -133,8 +140,8 @@ struct EvenOdd {
   }
 
   template <class Format, Stores stores, class DF>
-  static HWY_INLINE void Store16(DF df, Float32<DF> a, Float32<DF> b, uint16_t* to,
-                                 typename Format::template Check<DF>& check) {
+  static HWY_INLINE void Write(DF df, Float32<DF> a, Float32<DF> b, typename Format::T* to,
+                               typename Format::template Check<DF>& check) {
     const hn::Repartition<uint16_t, DF> d;
     StoreVector<stores>(Format::FromF32EvenOdd(df, a, b, check), d, to);
   }
@@ -150,6 +157,7 @@ struct EvenOdd {
 #if HWY_TARGET == HWY_AVX3
 // What the unpack instructions give, which work within blocks of 128 bits.
 struct Unpacked {
+  static constexpr bool kSplitsPairs = false;
   using V = hn::Vec<FullVectors>;
 
   static HWY_INLINE void Load(FullVectors df, const float* from, V& a, V& b) {
@@ -160,15 +168,15 @@ struct Unpacked {
   }
 
   template <class Format>
-  static HWY_INLINE void Load16(FullVectors, const uint16_t* from, V& a, V& b) {
+  static HWY_INLINE void Read(FullVectors, const uint16_t* from, V& a, V& b) {
     const __m512i bits = _mm512_loadu_si512(from);
     a = V{_mm512_castsi512_ps(_mm512_unpacklo_epi16(_mm512_setzero_si512(), bits))};
     b = V{_mm512_castsi512_ps(_mm512_unpackhi_epi16(_mm512_setzero_si512(), bits))};
   }
 
   template <class Format, Stores stores>
-  static HWY_INLINE void Store16(FullVectors df, V a, V b, uint16_t* to,
-                                 typename Format::template Check<FullVectors>& check) {
+  static HWY_INLINE void Write(FullVectors df, V a, V b, uint16_t* to,
+                               typename Format::template Check<FullVectors>& check) {
     const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
     const hn::Repartition<uint16_t, FullVectors> d;
     const auto bits = Format::FromF32Pair(df, a, b, check);

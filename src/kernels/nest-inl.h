@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The loop nest of all kernels:
 //
-//   for each tile of tokens, for q, k and v, for each head, for each step of its pairs:
+//   for each tile of tokens, for each part of q, k and v, for each head, for each step of its
+//   pairs:
 //     for each token of the tile: read, rotate, round and store, quantise and store
 //
-// A tile of 16-bit x is one token: the order of memory. cos and sin stay in registers, or in the
-// first-level cache, for all heads. A tile of int32 x is four tokens: weight_scale and bias, which
-// are as large as the token's x, stay in registers for four.
+// A tile of floating-point x is one token: the order of memory. cos and sin stay in registers, or
+// in the first-level cache, for all heads. A tile of int32 x is four tokens: weight_scale and bias,
+// which are as large as the token's x, stay in registers for four.
 #if defined(ROPEKV_KERNELS_NEST_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ROPEKV_KERNELS_NEST_INL_H_
 #undef ROPEKV_KERNELS_NEST_INL_H_
@@ -28,107 +29,136 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
-enum class Part { kQ, kK, kV };
-
 // One variant on one target: which way is fast, beside the exact one.
-template <DType source_t, DType output_t, Numerics numerics_t, bool native_bf16, BiasKind bias_t>
+template <DType source_t, DType output_t, Numerics numerics_t, bool native_bf16,
+          RotaryStyle style_t, DTypes dtypes_t>
 struct Variant {
   static constexpr DType kSource = source_t;
   static constexpr DType kOutput = output_t;
-  static constexpr BiasKind kBias = bias_t;
-  using Reader = HWY_NAMESPACE::Reader<kSource, kBias>;
+  static constexpr RotaryStyle kStyle = style_t;
+  static constexpr bool kUsual = dtypes_t == DTypes::kUsual;
+  using Reader = HWY_NAMESPACE::Reader<kSource, dtypes_t>;
   using Round = Rounding<numerics_t, kSource>;
   using AnglesFormat = FormatOf<kOutput>;
-  using ExactFormat = OutputFormat<kSource, kOutput>;
-  static constexpr bool kBothBF16 = kSource == DType::kBF16 && kOutput == DType::kBF16;
-  static constexpr bool kFused = kSource == DType::kF16 && numerics_t == Numerics::kFloat32;
+  static constexpr bool kAnyAngles = !kUsual && kOutput != DType::kF32;
+  static constexpr bool kBothBF16 = kUsual && kSource == DType::kBF16 && kOutput == DType::kBF16;
+  // What ExactHead is made for: one serves both kinds of dtypes.
+  using Exact = Variant<source_t, output_t, numerics_t, false, style_t, DTypes::kAny>;
+  using RoundedFormat = std::conditional_t<kBothBF16, FormatBF16Base<true>, FormatOf<kOutput>>;
+  static constexpr bool kFused =
+      kUsual && kSource == DType::kF16 && numerics_t == Numerics::kFloat32;
   static constexpr int64_t kTile = kSource == DType::kI32 ? 4 : 1;
 
 #if HWY_TARGET == HWY_AVX3
   static constexpr bool kDot = native_bf16 && kBothBF16;
   using FastFormat =
-      std::conditional_t<native_bf16 && kOutput == DType::kBF16, FormatNativeBF16, ExactFormat>;
-  using Order = std::conditional_t<kDot, Unpacked, std::conditional_t<kBothBF16, EvenOdd, InOrder>>;
+      std::conditional_t<native_bf16 && kOutput == DType::kBF16, FormatNativeBF16, RoundedFormat>;
+  using Order = std::conditional_t<
+      !kBothBF16, InOrder,
+      std::conditional_t<kDot && kStyle == RotaryStyle::kHalf, Unpacked, EvenOdd>>;
   template <int64_t kPairs>
   static constexpr bool kInRegisters = kTile == 1 && kPairs != 0 && kPairs <= 64;
   template <int64_t kPairs>
-  using Angles =
-      std::conditional_t<kInRegisters<kPairs>,
-                         AnglesInRegisters<Order, AnglesFormat, kInRegisters<kPairs> ? kPairs : 32>,
-                         AnglesInMemory<Order, AnglesFormat, FullVectors>>;
-  template <int64_t kPairs>
-  using Rotation =
-      std::conditional_t<kDot, RotationByBF16Dot<kPairs>,
-                         RotationByF32<Order, Round, kFused, Angles<kPairs>, FullVectors>>;
+  using Rotation = std::conditional_t<
+      kDot, RotationByBF16Dot<Variant, kPairs>,
+      std::conditional_t<
+          kInRegisters<kPairs>,
+          RotationByF32<Variant, AnglesInRegisters<kInRegisters<kPairs> ? kPairs : 32>,
+                        kInRegisters<kPairs> ? kPairs : 0>,
+          RotationByF32<Variant, AnglesInMemory, 0>>>;
 #elif HWY_TARGET != HWY_SCALAR
   static constexpr bool kDot = false;
-  using FastFormat = ExactFormat;
+  using FastFormat = RoundedFormat;
   using Order = std::conditional_t<kBothBF16, EvenOdd, InOrder>;
   template <int64_t kPairs>
-  using Rotation = RotationByF32<Order, Round, kFused,
-                                 AnglesInMemory<Order, AnglesFormat, FullVectors>, FullVectors>;
+  using Rotation = RotationByF32<Variant, AnglesInMemory, 0>;
 #endif
 };
+
+// A step of a row of any floating-point dtype. A call, because it would be in every kernel twice.
+template <class DF>
+HWY_NOINLINE void WriteAny(DF df, DType dtype, Float32<DF> a, Float32<DF> b, void* row,
+                           int64_t element) {
+  const auto write = [&](auto format) ROPEKV_INLINE_LAMBDA {
+    using Format = decltype(format);
+    auto check = Format::Begin(df);
+    InOrder::Write<Format, Stores::kOrdinary>(
+        df, a, b, static_cast<typename Format::T*>(row) + element, check);
+  };
+  switch (dtype) {
+    case DType::kF16: return write(FormatF16());
+    case DType::kBF16: return write(FormatBF16());
+    default: return write(FormatF32());
+  }
+}
 
 // One head of one token by the operations of the contract alone: what is in doubt, and everything
 // on the scalar target.
 template <class V>
-HWY_NOINLINE void ExactHead(const KernelCall& call, const PartCall& part, bool rotated,
-                            int64_t token, int64_t head) {
+HWY_NOINLINE void ExactHead(const KernelCall& call, const PartCall& part, int64_t token,
+                            int64_t head) {
   using Round = typename V::Round;
-  using Format = typename V::ExactFormat;
-  const FullVectors df;
+  using Format = FormatOf<V::kOutput>;
   using Vec = Float32<FullVectors>;
-  const int64_t half = call.head_dim / 2;
+  const FullVectors df;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df)), upper = part.channels - part.half;
   typename V::Reader reader(call, part, token);
-  reader.NextHead(head * call.head_dim);
-  const auto* cos = static_cast<const uint16_t*>(call.cos[token]);
-  const auto* sin = static_cast<const uint16_t*>(call.sin[token]);
-  auto* out = static_cast<uint16_t*>(part.out);
+  reader.Advance(head * call.head_dim);
+  auto* out = static_cast<typename Format::T*>(part.out);
   if (out) out += token * part.out_token_stride + head * part.out_head_stride;
-  int8_t* row = part.cache_rows ? part.cache_rows[token] : nullptr;
-  if (row) row += head * part.cache_head_stride;
+  void* const row = part.rows ? part.rows[token] : nullptr;
+  const int64_t in_row = part.row_offset + head * part.row_head_stride;
+  if (row && part.sink == Sink::kStore) out = static_cast<typename Format::T*>(row) + in_row;
 
-  ForSteps<0>(df, half, [&](int64_t, int64_t pair) ROPEKV_INLINE_LAMBDA {
-    Vec lo_a, lo_b, hi_a, hi_b;
-    const auto read = [&](int64_t channel, Vec& a, Vec& b) ROPEKV_INLINE_LAMBDA {
-      typename V::Reader::template Param<FullVectors> scale_a, scale_b, bias_a, bias_b;
-      reader.template LoadParams<InOrder>(df, channel, scale_a, scale_b, bias_a, bias_b);
-      reader.template Load<InOrder>(df, 0, channel, scale_a, scale_b, bias_a, bias_b, a, b);
-    };
-    read(pair, lo_a, lo_b);
-    read(half + pair, hi_a, hi_b);
-    if (rotated) {
-      Vec cos_lo_a, cos_lo_b, sin_lo_a, sin_lo_b, cos_hi_a, cos_hi_b, sin_hi_a, sin_hi_b;
-      using Angles = typename V::AnglesFormat;
-      InOrder::Load16<Angles>(df, cos + pair, cos_lo_a, cos_lo_b);
-      InOrder::Load16<Angles>(df, sin + pair, sin_lo_a, sin_lo_b);
-      InOrder::Load16<Angles>(df, cos + half + pair, cos_hi_a, cos_hi_b);
-      InOrder::Load16<Angles>(df, sin + half + pair, sin_hi_a, sin_hi_b);
-      Rotate<Round, false>(df, cos_lo_a, sin_lo_a, cos_hi_a, sin_hi_a, lo_a, hi_a);
-      Rotate<Round, false>(df, cos_lo_b, sin_lo_b, cos_hi_b, sin_hi_b, lo_b, hi_b);
-    }
-    if (out) {
-      auto check = Format::Begin(df);
-      InOrder::Store16<Format, Stores::kOrdinary>(df, lo_a, lo_b, out + pair, check);
-      InOrder::Store16<Format, Stores::kOrdinary>(df, hi_a, hi_b, out + half + pair, check);
-    }
-    if (row) {
-      const auto quantise = [&](Vec a, Vec b, int64_t channel) ROPEKV_INLINE_LAMBDA {
-        if (rotated) {
+  const auto head_by = [&](const AngleRows& angles) ROPEKV_INLINE_LAMBDA {
+    ForSteps<0>(df, part.half, [&](int64_t, int64_t pair) ROPEKV_INLINE_LAMBDA {
+      Vec lo_a, lo_b, hi_a, hi_b;
+      const auto read = [&](int64_t channel, Vec& a, Vec& b) HWY_ATTR {
+        typename V::Reader::template Param<FullVectors> scale_a, scale_b, bias_a, bias_b;
+        reader.template LoadParams<InOrder>(df, channel, scale_a, scale_b, bias_a, bias_b);
+        reader.template Load<InOrder>(df, 0, channel, scale_a, scale_b, bias_a, bias_b, a, b);
+      };
+      read(pair, lo_a, lo_b);
+      read(upper + pair, hi_a, hi_b);
+      if (part.rotated) {
+        HWY_ALIGN float vectors[8 * hn::MaxLanes(FullVectors())];
+        const auto put = [&](int64_t n, Vec value)
+                             ROPEKV_INLINE_LAMBDA { hn::Store(value, df, vectors + n * lanes); };
+        bool wide = false;
+        if constexpr (V::kAnyAngles) {
+          wide = angles.wide;
+          if (wide) ReadAngles<V, InOrder, FormatF32>(angles, pair, put);
+        }
+        if (!wide) ReadAngles<V, InOrder, typename V::AnglesFormat>(angles, pair, put);
+        const auto angle = [&](int64_t n)
+                               ROPEKV_INLINE_LAMBDA { return hn::Load(df, vectors + n * lanes); };
+        Turn<V, InOrder, false>(angle, lo_a, lo_b, hi_a, hi_b);
+      }
+      if (out) {
+        auto check = Format::Begin(df);
+        InOrder::Write<Format, Stores::kOrdinary>(df, lo_a, lo_b, out + pair, check);
+        InOrder::Write<Format, Stores::kOrdinary>(df, hi_a, hi_b, out + upper + pair, check);
+      }
+      if (row == nullptr || part.sink == Sink::kStore) return;
+      const auto store = [&](Vec a, Vec b, int64_t channel) HWY_ATTR {
+        if (part.rotated) {
           a = Round::Result(df, a);
           b = Round::Result(df, b);
+        }
+        if (part.sink == Sink::kStoreAny) {
+          return WriteAny(df, part.row_dtype, a, b, row, in_row + channel);
         }
         Vec scale_a, scale_b, offset_a, offset_b;
         LoadScales<InOrder>(df, part, head, channel, scale_a, scale_b, offset_a, offset_b);
         InOrder::StoreInt8<Stores::kOrdinary>(df, QuantiseByDivision(df, a, scale_a, offset_a),
                                               QuantiseByDivision(df, b, scale_b, offset_b),
-                                              row + channel);
+                                              static_cast<int8_t*>(row) + in_row + channel);
       };
-      quantise(lo_a, lo_b, pair);
-      quantise(hi_a, hi_b, half + pair);
-    }
-  });
+      store(lo_a, lo_b, pair);
+      store(hi_a, hi_b, upper + pair);
+    });
+  };
+  WithAngles<V>(call, token, head_by);
 }
 
 #if HWY_TARGET == HWY_SCALAR
@@ -136,9 +166,9 @@ HWY_NOINLINE void ExactHead(const KernelCall& call, const PartCall& part, bool r
 template <class V>
 void ExactNest(const KernelCall& call) {
   for (int64_t token = 0; token < call.num_tokens; ++token) {
-    for (const PartCall* part : {&call.q, &call.k, &call.v}) {
-      for (int64_t head = 0; head < part->num_heads; ++head) {
-        ExactHead<V>(call, *part, part != &call.v, token, head);
+    for (int p = 0; p < call.num_parts; ++p) {
+      for (int64_t head = 0; head < call.parts[p].num_heads; ++head) {
+        ExactHead<typename V::Exact>(call, call.parts[p], token, head);
       }
     }
   }
@@ -167,13 +197,13 @@ class Collected {
   HWY_ALIGN uint16_t data_[kTile][hn::MaxLanes(D())];
 };
 
-// kAhead: asks for x ahead of its use, for calls beyond the caches.
-template <class V, int64_t kPairs, bool kAhead, Stores stores>
+template <class V, int64_t kPairs, Stores stores>
 class Nest {
   using DF = FullVectors;
   using Vec = Float32<DF>;
   using Order = typename V::Order;
   using Format = typename V::FastFormat;
+  using T = typename Format::T;
   using Rotation = typename V::template Rotation<kPairs>;
   using Quantise = QuantiseByReciprocal<DF>;
   using Param = typename V::Reader::template Param<DF>;
@@ -184,7 +214,8 @@ class Nest {
   // cache: a non-temporal prefetch, which skips the second-level one, takes the same time on AMD's
   // processors and two to three times as long on Intel's (Granite Rapids), whose first-level cache
   // loses the lines again.
-  static constexpr int64_t kPrefetch = kTile == 1 ? 6144 / 2 : 2048 / 4;
+  static constexpr int64_t kPrefetch =
+      (kTile == 1 ? 6144 : 2048) / static_cast<int64_t>(sizeof(typename V::Reader::T));
 
   struct Tile {
     int64_t token, count;
@@ -193,95 +224,161 @@ class Nest {
     int64_t next_row;   // from there to the first one read of the next tile
   };
 
+  // Where a head of each token of a tile goes.
+  template <class Element>
+  struct Rows {
+    Element* at[kTile];
+    int64_t stride[kTile];  // to the next head
+  };
+
  public:
   static HWY_NOINLINE void Run(const KernelCall& call) {
-    const int64_t half = call.head_dim / 2;
-    const int64_t tokens = kTile == 1 ? 1 : HWY_MIN(kTile, Rotation::Tokens(half));
-    const int64_t row_begin = call.q.num_heads ? call.q.first_channel
-                              : call.k.num_heads ? call.k.first_channel
-                                                 : call.v.first_channel;
-    const PartCall& last = call.v.num_heads ? call.v : call.k.num_heads ? call.k : call.q;
-    const int64_t row_end = last.first_channel + last.num_heads * call.head_dim;
+    const int64_t tokens = kTile == 1 ? 1 : HWY_MIN(kTile, Rotation::Tokens(call.rotary_half));
+    int64_t row_begin = INT64_MAX, row_end = 0;
+    for (int p = 0; p < call.num_parts; ++p) {
+      const PartCall& part = call.parts[p];
+      if (part.num_heads == 0) continue;
+      row_begin = HWY_MIN(row_begin, part.first_channel);
+      row_end = HWY_MAX(row_end, part.first_channel + part.num_heads * call.head_dim);
+    }
     Rotation rotation;
-    HWY_ALIGN int8_t nowhere[kMaxHeadDim];
+    HWY_ALIGN char nowhere[kMaxHeadDim * (V::kUsual ? sizeof(T) : sizeof(float))];
     for (int64_t token = 0; token < call.num_tokens; token += tokens) {
       Tile tile = {token, HWY_MIN(tokens, call.num_tokens - token), {}, row_end, 0};
       tile.next_row = tile.count * call.x_token_stride - (row_end - row_begin);
       if constexpr (kTile == 1) tile.count = 1;
       for (int64_t i = 0; i < tile.count; ++i) {
-        tile.usual[i] = rotation.Load(i, call.cos[token + i], call.sin[token + i], half);
+        WithAngles<V>(call, token + i, [&](const AngleRows& rows) ROPEKV_INLINE_LAMBDA {
+          tile.usual[i] = rotation.Load(i, rows);
+        });
       }
-      Heads<Part::kQ>(call, call.q, tile, rotation, nowhere);
-      Heads<Part::kK>(call, call.k, tile, rotation, nowhere);
-      Heads<Part::kV>(call, call.v, tile, rotation, nowhere);
+      for (int p = 0; p < call.num_parts; ++p) {
+        if (call.parts[p].num_heads) HeadsOf(call, call.parts[p], tile, rotation, nowhere);
+      }
     }
     if constexpr (stores == Stores::kStreaming) hwy::FlushStream();
   }
 
  private:
-  template <Part part>
-  static HWY_INLINE void Heads(const KernelCall& call, const PartCall& to, const Tile& tile,
-                               const Rotation& rotation, int8_t* nowhere) {
-    if (to.num_heads == 0) return;
+  static HWY_INLINE void HeadsOf(const KernelCall& call, const PartCall& part, const Tile& tile,
+                                 const Rotation& rotation, char* nowhere) {
+    switch (part.sink) {
+      case Sink::kStore:
+        if (part.rotated) {
+          Heads<Sink::kStore, true, kPairs>(call, part, tile, rotation, nowhere);
+        } else {
+          Heads<Sink::kStore, false, 0>(call, part, tile, rotation, nowhere);
+        }
+        return;
+      case Sink::kStoreAny:
+        if constexpr (!V::kUsual) {
+          if (part.rotated) {
+            Heads<Sink::kStoreAny, true, 0>(call, part, tile, rotation, nowhere);
+          } else {
+            Heads<Sink::kStoreAny, false, 0>(call, part, tile, rotation, nowhere);
+          }
+        }
+        return;
+      case Sink::kQuantise:
+        if (part.rotated) {
+          Heads<Sink::kQuantise, true, kPairs>(call, part, tile, rotation, nowhere);
+        } else if (kPairs == 0 || part.channels != 2 * kPairs) {
+          Heads<Sink::kQuantise, false, 0>(call, part, tile, rotation, nowhere);
+        } else {
+          Heads<Sink::kQuantise, false, kPairs>(call, part, tile, rotation, nowhere);
+        }
+    }
+  }
+
+  // The rows of the part's head 0. The cache row of a token that is padding is where nobody looks.
+  template <class Element>
+  static HWY_INLINE Rows<Element> FirstRows(const PartCall& part, const Tile& tile, char* nowhere) {
+    constexpr bool kBytes = std::is_same_v<Element, char>;
+    const int64_t unit = kBytes ? ElementBytes(part.row_dtype) : 1;
+    Rows<Element> rows = {};
+    for (int64_t i = 0; i < tile.count; ++i) {
+      if (part.rows == nullptr) {
+        rows.at[i] = static_cast<Element*>(part.out) + (tile.token + i) * part.out_token_stride;
+        rows.stride[i] = part.out_head_stride;
+      } else if (void* const row = part.rows[tile.token + i]) {
+        rows.at[i] = static_cast<Element*>(row) + part.row_offset * unit;
+        rows.stride[i] = part.row_head_stride * unit;
+      } else {
+        rows.at[i] = reinterpret_cast<Element*>(nowhere);
+      }
+    }
+    return rows;
+  }
+
+  template <Sink sink, bool kRotated, int64_t kUnrolled>
+  static HWY_INLINE void Heads(const KernelCall& call, const PartCall& part, const Tile& tile,
+                               const Rotation& rotation, char* nowhere) {
+    constexpr bool kQuantise = sink == Sink::kQuantise;
     const DF df;
     const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
-    const int64_t head_dim = kPairs ? 2 * kPairs : call.head_dim;
-    const int64_t half = head_dim / 2;
+    const int64_t half = kUnrolled ? kUnrolled : part.half;
+    const int64_t upper = kUnrolled ? kUnrolled : part.channels - half;
     const int64_t table = (half + 2 * lanes - 1) / (2 * lanes) * (4 * lanes);
-    const int64_t out_stride = to.out_token_stride, heads = to.num_heads;
-    typename V::Reader reader(call, to, tile.token);
-    const bool stores_out = part == Part::kQ || to.out != nullptr;
-    auto* out = static_cast<uint16_t*>(to.out);
-    if (stores_out) out += tile.token * out_stride;
-    // The cache row of a token that is padding is where nobody looks.
-    int8_t* rows[kTile] = {};
-    int64_t row_strides[kTile] = {};
-    for (int64_t i = 0; part != Part::kQ && i < tile.count; ++i) {
-      int8_t* row = to.cache_rows[tile.token + i];
-      rows[i] = row ? row : nowhere;
-      row_strides[i] = row ? to.cache_head_stride : 0;
-    }
-    const float* reciprocals = to.tables.reciprocals;
-    const float* shifts = to.tables.shifts;
-    const int64_t shift_step = to.offset.data ? 4 * lanes : 0;
-
-    const int margin = Quantise::Margin(to.offset);
+    typename V::Reader reader(call, part, tile.token);
+    using Element =
+        std::conditional_t<kQuantise, int8_t, std::conditional_t<sink == Sink::kStore, T, char>>;
+    auto rows = FirstRows<Element>(part, tile, nowhere);
+    // Of quantised heads that are outputs too.
+    T* out = kQuantise ? static_cast<T*>(part.out) : nullptr;
+    const int64_t out_stride = part.out_token_stride;
+    if (out) out += tile.token * out_stride;
+    const float* reciprocals = part.tables.reciprocals;
+    const float* shifts = part.tables.shifts;
+    const int64_t shift_step = part.offset.data ? 4 * lanes : 0;
+    const int margin = Quantise::Margin(part.offset);
     Collected<DF, kTile> fractions;
+
+    const bool ahead = stores == Stores::kStreaming || call.ahead;
+    const int64_t heads = part.num_heads;
     for (int64_t head = 0; head < heads; ++head) {
       // From the end of a row on to the next tile's.
-      const int64_t next_head = to.first_channel + (head + 1) * head_dim;
+      const int64_t next_head = part.first_channel + (head + 1) * call.head_dim;
       const int64_t prefetch =
           kPrefetch + (next_head + kPrefetch > tile.row_end ? tile.next_row : 0);
       auto range = Format::Begin(df);
       auto largest = Rotation::None();
-      if constexpr (part != Part::kQ) fractions.Fill(Quantise::Begin());
-      ForSteps<kPairs>(df, half, [&](auto step, int64_t pair) ROPEKV_INLINE_LAMBDA {
+      if constexpr (kQuantise) fractions.Fill(Quantise::Begin());
+      ForSteps<kUnrolled>(df, half, [&](auto step, int64_t pair) ROPEKV_INLINE_LAMBDA {
         Param scale_lo_a, scale_lo_b, scale_hi_a, scale_hi_b;
         Param bias_lo_a, bias_lo_b, bias_hi_a, bias_hi_b;
         reader.template LoadParams<Order>(df, pair, scale_lo_a, scale_lo_b, bias_lo_a, bias_lo_b);
-        reader.template LoadParams<Order>(df, half + pair, scale_hi_a, scale_hi_b, bias_hi_a,
+        reader.template LoadParams<Order>(df, upper + pair, scale_hi_a, scale_hi_b, bias_hi_a,
                                           bias_hi_b);
         for (int64_t i = 0; i < tile.count; ++i) {
-          if constexpr (kAhead) Prefetch(reader.x(i) + prefetch + 4 * lanes * step);
+          if (ahead) Prefetch(reader.x(i) + prefetch + 4 * lanes * step);
           Vec lo_a, lo_b, hi_a, hi_b;
-          if constexpr (part != Part::kV && V::kDot) {
-            rotation.Turn(reader.x(i) + pair, reader.x(i) + half + pair, step, lo_a, lo_b, hi_a,
-                          hi_b, largest);
+          if constexpr (kRotated && V::kDot) {
+            rotation.TurnStep(reader.x(i) + pair, reader.x(i) + upper + pair, step, lo_a, lo_b,
+                              hi_a, hi_b, largest);
           } else {
             reader.template Load<Order>(df, i, pair, scale_lo_a, scale_lo_b, bias_lo_a, bias_lo_b,
                                         lo_a, lo_b);
-            reader.template Load<Order>(df, i, half + pair, scale_hi_a, scale_hi_b, bias_hi_a,
+            reader.template Load<Order>(df, i, upper + pair, scale_hi_a, scale_hi_b, bias_hi_a,
                                         bias_hi_b, hi_a, hi_b);
-            if constexpr (part != Part::kV) rotation.Turn(i, half, step, lo_a, lo_b, hi_a, hi_b);
+            if constexpr (kRotated) rotation.TurnStep(i, half, step, lo_a, lo_b, hi_a, hi_b);
           }
-          if (part == Part::kQ || HWY_UNLIKELY(stores_out)) {
-            uint16_t* to_lo = out + i * out_stride + pair;
-            Order::template Store16<Format, stores>(df, lo_a, lo_b, to_lo, range);
-            Order::template Store16<Format, stores>(df, hi_a, hi_b, to_lo + half, range);
+          const auto write = [&](T* to) ROPEKV_INLINE_LAMBDA {
+            Order::template Write<Format, stores>(df, lo_a, lo_b, to + pair, range);
+            Order::template Write<Format, stores>(df, hi_a, hi_b, to + upper + pair, range);
+          };
+          if constexpr (sink == Sink::kStore) write(rows.at[i]);
+          if constexpr (kQuantise) {
+            if (HWY_UNLIKELY(out)) write(out + i * out_stride);
           }
-          if constexpr (part != Part::kQ) {
+          if constexpr (sink != Sink::kStore && kRotated) {
+            for (Vec* value : {&lo_a, &lo_b, &hi_a, &hi_b}) *value = V::Round::Result(df, *value);
+          }
+          if constexpr (sink == Sink::kStoreAny) {
+            WriteAny(df, part.row_dtype, lo_a, lo_b, rows.at[i], pair);
+            WriteAny(df, part.row_dtype, hi_a, hi_b, rows.at[i], upper + pair);
+          }
+          if constexpr (kQuantise) {
             const auto quantise = [&](int64_t vector, Vec value) ROPEKV_INLINE_LAMBDA {
-              if constexpr (part == Part::kK) value = V::Round::Result(df, value);
               return Quantise::Quantise(value,
                                         hn::LoadU(df, reciprocals + (4 * step + vector) * lanes),
                                         hn::LoadU(df, shifts + step * shift_step + vector * lanes));
@@ -289,26 +386,24 @@ class Nest {
             const auto a = quantise(0, lo_a), b = quantise(1, lo_b);
             const auto c = quantise(2, hi_a), d = quantise(3, hi_b);
             fractions.Set(i, Quantise::Add(fractions.Get(i), a, b, c, d));
-            Order::template StoreInt8<stores>(df, a, b, rows[i] + pair);
-            Order::template StoreInt8<stores>(df, c, d, rows[i] + half + pair);
+            Order::template StoreInt8<stores>(df, a, b, rows.at[i] + pair);
+            Order::template StoreInt8<stores>(df, c, d, rows.at[i] + upper + pair);
           }
         }
       });
       bool all_failed = Format::Failed(df, range);
-      if constexpr (part == Part::kK) all_failed |= Rotation::TooLarge(largest);
+      if constexpr (kQuantise && kRotated) all_failed |= Rotation::TooLarge(largest);
       for (int64_t i = 0; i < tile.count; ++i) {
-        bool failed = all_failed || (part != Part::kV && !tile.usual[i]);
-        if constexpr (part != Part::kQ) failed |= Quantise::Failed(fractions.Get(i), margin);
-        if (HWY_UNLIKELY(failed)) {
-          ExactHead<V>(call, to, part != Part::kV, tile.token + i, head);
-        }
-        rows[i] += row_strides[i];
+        bool failed = all_failed || (kRotated && !tile.usual[i]);
+        if constexpr (kQuantise) failed |= Quantise::Failed(fractions.Get(i), margin);
+        if (HWY_UNLIKELY(failed)) ExactHead<typename V::Exact>(call, part, tile.token + i, head);
+        rows.at[i] += rows.stride[i];
       }
-      reader.NextHead(head_dim);
-      if (stores_out) out += to.out_head_stride;
-      if constexpr (part != Part::kQ) {
+      reader.Advance(call.head_dim);
+      if (out) out += part.out_head_stride;
+      if constexpr (kQuantise) {
         reciprocals += table;
-        if (to.offset.data) shifts += table;
+        if (part.offset.data) shifts += table;
       }
     }
   }

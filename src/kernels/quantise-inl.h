@@ -36,6 +36,10 @@ template <class Order, class DF>
 HWY_INLINE void LoadScales(DF df, const ScaleView& view, int64_t head, int64_t channel,
                            Float32<DF>& a, Float32<DF>& b) {
   const float* from = view.data + head * view.head_stride + channel * view.channel_stride;
+  if (view.channel_stride == 0) {
+    a = b = hn::Set(df, *from);
+    return;
+  }
   HWY_ALIGN float values[2 * hn::MaxLanes(DF())];
   if (HWY_UNLIKELY(view.channel_stride != 1)) {
     for (size_t i = 0; i < 2 * hn::Lanes(df); ++i) {
@@ -60,8 +64,7 @@ HWY_INLINE void LoadScales(DF df, const PartCall& part, int64_t head, int64_t ch
 // The same without a division: value * (1 / scale) + offset in units of 2^-16, with half an int8
 // step added for rounding. Where the fraction is nearly 0 this may be wrong: its Check fails, and
 // the head is done again by division (docs/numerics.md, lemma 5). That is for every tie, NaN and
-// infinity, and for one value in 16384 of ordinary data, or in
-// 8192 with offsets.
+// infinity, and for one value in 16384 of ordinary data, or in 8192 with offsets.
 template <class DF>
 struct QuantiseByReciprocal {
   // The least fraction so far, in the lower 16 bits of each 32.
@@ -122,14 +125,14 @@ struct QuantiseByReciprocal {
 //
 // Without offsets all shifts are the same, and the table has those of one step.
 template <class Order, class DF>
-void PrepareTables(const PartCall& part, int64_t head_dim) {
+void PrepareTables(const PartCall& part) {
   using Fast = QuantiseByReciprocal<DF>;
   const DF df;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df)), half = head_dim / 2;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
   const auto fill = [&](const ScaleView& view, float* table, const auto& prepare) HWY_ATTR {
     for (int64_t head = 0; head < part.num_heads; ++head) {
-      ForSteps<0>(df, half, [&](int64_t, int64_t pair) ROPEKV_INLINE_LAMBDA {
-        for (const int64_t channel : {pair, half + pair}) {
+      ForSteps<0>(df, part.half, [&](int64_t, int64_t pair) ROPEKV_INLINE_LAMBDA {
+        for (const int64_t channel : {pair, part.channels - part.half + pair}) {
           Float32<DF> a, b;
           LoadScales<Order>(df, view, head, channel, a, b);
           hn::StoreU(prepare(a), df, table);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The rotation of pairs (rotate-half: channel i of a head turns with channel i + h), where it
-// rounds, and the cos and sin of a token as it takes them.
+// The rotation of pairs, where it rounds, and the cos and sin of a token as it takes them.
 #if defined(ROPEKV_KERNELS_ROTATE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ROPEKV_KERNELS_ROTATE_INL_H_
 #undef ROPEKV_KERNELS_ROTATE_INL_H_
 #else
 #define ROPEKV_KERNELS_ROTATE_INL_H_
 #endif
+
+#include <type_traits>
 
 #include "hwy/highway.h"
 #include "kernels/call.h"
@@ -43,10 +44,10 @@ struct Rounding<Numerics::kAscend, source> {
   }
 };
 
-// One vector of each half. The sums are left as f32; who takes them rounds them. `fused` needs
-// exact products: lemma 1.
-template <class Round, bool fused, class DF, class V = Float32<DF>>
-HWY_INLINE void Rotate(DF df, V cos_lo, V sin_lo, V cos_hi, V sin_hi, V& lo, V& hi) {
+// The two channels of pairs, a vector each. The sums are left as f32; who takes them rounds them.
+// `fused` needs exact products: lemma 1.
+template <class Round, bool fused, class DF, class Vec = Float32<DF>>
+HWY_INLINE void Rotate(DF df, Vec cos_lo, Vec sin_lo, Vec cos_hi, Vec sin_hi, Vec& lo, Vec& hi) {
   const auto a = Round::Input(df, lo);
   const auto b = Round::Input(df, hi);
   if constexpr (fused) {
@@ -58,38 +59,133 @@ HWY_INLINE void Rotate(DF df, V cos_lo, V sin_lo, V cos_hi, V sin_hi, V& lo, V& 
   }
 }
 
-// cos and sin of the tokens of a tile, made once for all of their heads. Each step has eight
-// vectors, in the order in which Rotate takes them: cos_lo, sin_lo, cos_hi, sin_hi, each of a and
-// of b. lo belongs to channels [0, h), hi to [h, 2h); they are independent.
+#if HWY_TARGET != HWY_SCALAR
+// Pairs that are neighbours in one vector; the sines of even lanes are negated. Adding a negated
+// product is subtracting it.
+template <class Round, bool fused, class DF, class Vec = Float32<DF>>
+HWY_INLINE void RotateNeighbours(DF df, Vec cos, Vec sin, Vec& both) {
+  const auto a = Round::Input(df, both);
+  const auto b = hn::Mul(hn::Shuffle2301(a), sin);
+  if constexpr (fused) {
+    both = hn::MulAdd(a, cos, b);
+  } else {
+    both = hn::Add(Round::Result(df, hn::Mul(a, cos)), Round::Result(df, b));
+  }
+}
+#endif
 
-// In memory, as f32.
-template <class Order, class Format, class DF>
+// Rotates a step, whose cos and sin are eight vectors: cos_lo, sin_lo, cos_hi, sin_hi, each of a
+// and of b. `angle(n)` is the nth of them.
+template <class V, class Order, bool fused, class Angle, class Vec = Float32<FullVectors>>
+HWY_INLINE void Turn(const Angle& angle, Vec& lo_a, Vec& lo_b, Vec& hi_a, Vec& hi_b) {
+  using Round = typename V::Round;
+  const FullVectors df;
+  if constexpr (V::kStyle == RotaryStyle::kHalf) {
+    Rotate<Round, fused>(df, angle(0), angle(2), angle(4), angle(6), lo_a, hi_a);
+    Rotate<Round, fused>(df, angle(1), angle(3), angle(5), angle(7), lo_b, hi_b);
+  } else if constexpr (Order::kSplitsPairs) {
+    Rotate<Round, fused>(df, angle(0), angle(2), angle(1), angle(3), lo_a, lo_b);
+    Rotate<Round, fused>(df, angle(4), angle(6), angle(5), angle(7), hi_a, hi_b);
+  } else {
+    RotateNeighbours<Round, fused>(df, angle(0), angle(2), lo_a);
+    RotateNeighbours<Round, fused>(df, angle(1), angle(3), lo_b);
+    RotateNeighbours<Round, fused>(df, angle(4), angle(6), hi_a);
+    RotateNeighbours<Round, fused>(df, angle(5), angle(7), hi_b);
+  }
+}
+
+// cos and sin of a token.
+struct AngleRows {
+  const void* cos;
+  const void* sin;
+  bool wide;      // f32
+  int64_t half;   // KernelCall::rotary_half
+  int64_t upper;  // the entry of the first channel that is worked on beside channel 0
+};
+
+// Each of `count` values twice.
+template <class T>
+void Duplicate(const T* from, int64_t count, T* to) {
+  int64_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const hn::CappedTag<T, 64 / sizeof(T)> d;
+  for (const auto lanes = static_cast<int64_t>(hn::Lanes(d)); i + lanes <= count; i += lanes) {
+    const auto values = hn::LoadU(d, from + i);
+    hn::StoreInterleaved2(values, values, d, to + 2 * i);
+  }
+#endif
+  for (; i < count; ++i) to[2 * i] = to[2 * i + 1] = from[i];
+}
+
+// Calls take(rows) with the rows of a token. Interleaved pairs that share an entry get two.
+template <class V, class Take>
+HWY_INLINE void WithAngles(const KernelCall& call, int64_t token, const Take& take) {
+  const int64_t full = call.rotary_dim - call.rotary_half;
+  AngleRows rows = {call.cos[token], call.sin[token], call.wide_angles, call.rotary_half,
+                    call.half_width_angles ? 0 : full};
+  if constexpr (V::kStyle == RotaryStyle::kInterleaved) {
+    if (call.half_width_angles) {
+      rows.upper = full;
+      HWY_ALIGN uint32_t data[2][kMaxHeadDim];
+      const auto widen = [&](auto unit) ROPEKV_INLINE_LAMBDA {
+        using T = decltype(unit);
+        Duplicate(static_cast<const T*>(rows.cos), call.rotary_dim / 2,
+                  reinterpret_cast<T*>(data[0]));
+        Duplicate(static_cast<const T*>(rows.sin), call.rotary_dim / 2,
+                  reinterpret_cast<T*>(data[1]));
+      };
+      if (sizeof(typename V::AnglesFormat::T) == 4 || rows.wide) {
+        widen(uint32_t());
+      } else {
+        widen(uint16_t());
+      }
+      rows.cos = data[0];
+      rows.sin = data[1];
+      return take(rows);
+    }
+  }
+  take(rows);
+}
+
+// Calls put(n, vector) for the eight vectors of the step that begins at `pair`.
+template <class V, class Order, class Format, class Put>
+HWY_INLINE void ReadAngles(const AngleRows& rows, int64_t pair, const Put& put) {
+  const FullVectors df;
+  const auto read = [&](const void* row, int64_t entry, int64_t n) ROPEKV_INLINE_LAMBDA {
+    Float32<FullVectors> a, b;
+    Order::template Read<Format>(df, static_cast<const typename Format::T*>(row) + entry, a, b);
+#if HWY_TARGET != HWY_SCALAR
+    if constexpr (V::kStyle == RotaryStyle::kInterleaved && !Order::kSplitsPairs) {
+      if (row == rows.sin) {
+        a = hn::OddEven(a, hn::Neg(a));
+        b = hn::OddEven(b, hn::Neg(b));
+      }
+    }
+#endif
+    put(n, a);
+    put(n + 1, b);
+  };
+  read(rows.cos, pair, 0);
+  read(rows.sin, pair, 2);
+  read(rows.cos, rows.upper + pair, 4);
+  read(rows.sin, rows.upper + pair, 6);
+}
+
+#if HWY_TARGET != HWY_SCALAR
+// Where the angles of the tokens of a tile are kept, made once for all of their heads: in memory,
+// as f32.
 class AnglesInMemory {
+  using DF = FullVectors;
+
  public:
-  // How many tokens of this head_dim there is room for.
+  // How many tokens there is room for.
   static int64_t Tokens(int64_t half) { return kRoom / Stride(half); }
 
-  // Of token `i`.
-  HWY_INLINE void Load(int64_t i, const void* cos, const void* sin, int64_t half) {
-    const int64_t lanes = static_cast<int64_t>(hn::Lanes(DF()));
-    float* to = data_ + i * Stride(half);
-    ForSteps<0>(DF(), half, [&](int64_t step, int64_t pair) ROPEKV_INLINE_LAMBDA {
-      const auto convert = [&](const void* from, int64_t channel, int64_t at) ROPEKV_INLINE_LAMBDA {
-        Float32<DF> a, b;
-        Order::template Load16<Format>(DF(), static_cast<const uint16_t*>(from) + channel, a, b);
-        hn::Store(a, DF(), to + (8 * step + at) * lanes);
-        hn::Store(b, DF(), to + (8 * step + at + 1) * lanes);
-      };
-      convert(cos, pair, 0);
-      convert(sin, pair, 2);
-      convert(cos, half + pair, 4);
-      convert(sin, half + pair, 6);
-    });
+  HWY_INLINE void Set(int64_t i, int64_t half, int64_t step, int64_t n, Float32<DF> value) {
+    hn::Store(value, DF(), data_ + At(i, half, step, n));
   }
-
-  HWY_INLINE Float32<DF> Get(int64_t i, int64_t half, int64_t step, int64_t at) const {
-    return hn::Load(
-        DF(), data_ + i * Stride(half) + (8 * step + at) * static_cast<int64_t>(hn::Lanes(DF())));
+  HWY_INLINE Float32<DF> Get(int64_t i, int64_t half, int64_t step, int64_t n) const {
+    return hn::Load(DF(), data_ + At(i, half, step, n));
   }
 
  private:
@@ -100,51 +196,55 @@ class AnglesInMemory {
     const int64_t size = 2 * static_cast<int64_t>(hn::Lanes(DF()));
     return (half + size - 1) / size * size * 4;
   }
+  static HWY_INLINE int64_t At(int64_t i, int64_t half, int64_t step, int64_t n) {
+    return i * Stride(half) + (8 * step + n) * static_cast<int64_t>(hn::Lanes(DF()));
+  }
 
   HWY_ALIGN float data_[kRoom];
 };
 
 #if HWY_TARGET == HWY_AVX3
-// Of one token in registers, of which there are 32, for at most 64 pairs.
-template <class Order, class Format, int64_t kPairs>
+// The same of one token in registers, of which there are 32, for at most 64 pairs.
+template <int64_t kPairs>
 class AnglesInRegisters {
-  using DF = FullVectors;
-
  public:
   static int64_t Tokens(int64_t) { return 1; }
 
-  HWY_INLINE void Load(int64_t, const void* cos, const void* sin, int64_t half) {
-    const auto load = [&](const void* from, int64_t channel, int64_t at) ROPEKV_INLINE_LAMBDA {
-      Order::template Load16<Format>(DF(), static_cast<const uint16_t*>(from) + channel, v_[at],
-                                     v_[at + 1]);
-      // g++ would load and convert them again for each head.
-      asm("" : "+v"(v_[at].raw), "+v"(v_[at + 1].raw));
-    };
-    ForSteps<kPairs>(DF(), half, [&](auto step, int64_t pair) ROPEKV_INLINE_LAMBDA {
-      load(cos, pair, 8 * step);
-      load(sin, pair, 8 * step + 2);
-      load(cos, half + pair, 8 * step + 4);
-      load(sin, half + pair, 8 * step + 6);
-    });
+  HWY_INLINE void Set(int64_t, int64_t, int64_t step, int64_t n, Float32<FullVectors> value) {
+    // g++ would load and convert it again for each head.
+    asm("" : "+v"(value.raw));
+    v_[8 * step + n] = value;
   }
-
-  HWY_INLINE Float32<DF> Get(int64_t, int64_t, int64_t step, int64_t at) const {
-    return v_[8 * step + at];
+  HWY_INLINE Float32<FullVectors> Get(int64_t, int64_t, int64_t step, int64_t n) const {
+    return v_[8 * step + n];
   }
 
  private:
-  Float32<DF> v_[8 * ((kPairs + 31) / 32)];
+  Float32<FullVectors> v_[8 * ((kPairs + 31) / 32)];
 };
 #endif
 
-// Rotates by f32 operations. `Angles` is one of the above.
-template <class Order, class Round, bool fused, class Angles, class DF>
+// Rotates by f32 operations. `Angles` is one of the above; kPairs is 0 for that in memory.
+template <class V, class Angles, int64_t kPairs>
 class RotationByF32 {
+  using Order = typename V::Order;
+
  public:
   static int64_t Tokens(int64_t half) { return Angles::Tokens(half); }
 
-  HWY_INLINE bool Load(int64_t i, const void* cos, const void* sin, int64_t half) {
-    angles_.Load(i, cos, sin, half);
+  // For token `i` of the tile.
+  HWY_INLINE bool Load(int64_t i, const AngleRows& rows) {
+    const auto load = [&](auto format) ROPEKV_INLINE_LAMBDA {
+      ForSteps<kPairs>(FullVectors(), rows.half, [&](auto step, int64_t pair) ROPEKV_INLINE_LAMBDA {
+        const auto set = [&](int64_t n, Float32<FullVectors> value)
+                             ROPEKV_INLINE_LAMBDA { angles_.Set(i, rows.half, step, n, value); };
+        ReadAngles<V, Order, decltype(format)>(rows, pair, set);
+      });
+    };
+    if constexpr (V::kAnyAngles) {
+      if (rows.wide) return load(FormatF32()), true;
+    }
+    load(typename V::AnglesFormat());
     return true;
   }
 
@@ -154,35 +254,37 @@ class RotationByF32 {
   static HWY_INLINE bool TooLarge(Largest) { return false; }
 
   // A step of token `i`.
-  template <class V = Float32<DF>>
-  HWY_INLINE void Turn(int64_t i, int64_t half, int64_t step, V& lo_a, V& lo_b, V& hi_a,
-                       V& hi_b) const {
-    const auto angle = [&](int64_t at)
-                           ROPEKV_INLINE_LAMBDA { return angles_.Get(i, half, step, at); };
-    Rotate<Round, fused>(DF(), angle(0), angle(2), angle(4), angle(6), lo_a, hi_a);
-    Rotate<Round, fused>(DF(), angle(1), angle(3), angle(5), angle(7), lo_b, hi_b);
+  template <class Vec = Float32<FullVectors>>
+  HWY_INLINE void TurnStep(int64_t i, int64_t half, int64_t step, Vec& lo_a, Vec& lo_b, Vec& hi_a,
+                           Vec& hi_b) const {
+    const auto angle = [&](int64_t n)
+                           ROPEKV_INLINE_LAMBDA { return angles_.Get(i, half, step, n); };
+    Turn<V, Order, V::kFused>(angle, lo_a, lo_b, hi_a, hi_b);
   }
 
  private:
   Angles angles_;
 };
+#endif
 
 #if HWY_TARGET == HWY_AVX3
 // Both products of bf16 and their sum by one instruction, which flushes subnormal numbers
-// (docs/numerics.md, lemma 4). The halves of a head are interleaved, lo and hi in one 32-bit lane,
-// and so are the angles: (cos, -sin) for the lower half, (sin, cos) for the upper one. Four vectors
-// a step; for up to 128 pairs they stay in registers.
-template <int64_t kPairs>
+// (docs/numerics.md, lemma 4). It works on 32-bit lanes that hold both channels of a pair, as
+// interleaved ones lie in memory; the halves of a head are interleaved here. So are the angles:
+// (cos, -sin) for the first channel of a pair, (sin, cos) for the second. Four vectors a step; for
+// up to 128 pairs they stay in registers.
+template <class V, int64_t kPairs>
 class RotationByBF16Dot {
   using DF = FullVectors;
+  static constexpr bool kHalf = V::kStyle == RotaryStyle::kHalf;
   static constexpr int64_t kSteps = ((kPairs ? kPairs : kMaxHeadDim / 2) + 31) / 32;
 
  public:
   // Whether lemma 4 takes these angles: each is 0, or in size from 2^-126 to 2^32.
-  HWY_INLINE bool Load(int64_t, const void* cos, const void* sin, int64_t half) {
+  HWY_INLINE bool Load(int64_t, const AngleRows& rows) {
     __mmask32 ok = ~__mmask32{0};
-    const auto load = [&](const void* from, int64_t channel) ROPEKV_INLINE_LAMBDA {
-      const __m512i bits = _mm512_loadu_si512(static_cast<const uint16_t*>(from) + channel);
+    const auto load = [&](const void* from, int64_t entry) ROPEKV_INLINE_LAMBDA {
+      const __m512i bits = _mm512_loadu_si512(static_cast<const uint16_t*>(from) + entry);
       const __m512i size = _mm512_and_si512(bits, _mm512_set1_epi16(0x7FFF));
       const __m512i least = _mm512_set1_epi16(1 << 7);
       ok &= _mm512_cmple_epu16_mask(_mm512_sub_epi16(size, least),
@@ -190,15 +292,30 @@ class RotationByBF16Dot {
             _mm512_testn_epi16_mask(size, size);
       return bits;
     };
-    ForSteps<kPairs>(DF(), half, [&](int64_t step, int64_t pair) ROPEKV_INLINE_LAMBDA {
-      const __m512i cos_lo = load(cos, pair), cos_hi = load(cos, half + pair);
-      const __m512i sin_hi = load(sin, half + pair);
-      const __m512i minus_sin_lo =
-          _mm512_xor_si512(load(sin, pair), _mm512_set1_epi16(static_cast<int16_t>(0x8000)));
-      angles_[4 * step] = _mm512_unpacklo_epi16(cos_lo, minus_sin_lo);
-      angles_[4 * step + 1] = _mm512_unpackhi_epi16(cos_lo, minus_sin_lo);
-      angles_[4 * step + 2] = _mm512_unpacklo_epi16(sin_hi, cos_hi);
-      angles_[4 * step + 3] = _mm512_unpackhi_epi16(sin_hi, cos_hi);
+    const __m512i sign = _mm512_set1_epi16(static_cast<int16_t>(0x8000));
+    ForSteps<kPairs>(DF(), rows.half, [&](int64_t step, int64_t pair) ROPEKV_INLINE_LAMBDA {
+      const __m512i cos_lo = load(rows.cos, pair), cos_hi = load(rows.cos, rows.upper + pair);
+      const __m512i sin_lo = load(rows.sin, pair), sin_hi = load(rows.sin, rows.upper + pair);
+      __m512i* to = angles_ + 4 * step;
+      if constexpr (kHalf) {
+        const __m512i minus_sin = _mm512_xor_si512(sin_lo, sign);
+        to[0] = _mm512_unpacklo_epi16(cos_lo, minus_sin);
+        to[1] = _mm512_unpackhi_epi16(cos_lo, minus_sin);
+        to[2] = _mm512_unpacklo_epi16(sin_hi, cos_hi);
+        to[3] = _mm512_unpackhi_epi16(sin_hi, cos_hi);
+      } else {
+        const auto first = [&](__m512i cos, __m512i sin) ROPEKV_INLINE_LAMBDA {
+          return _mm512_mask_mov_epi16(cos, 0xAAAAAAAA,
+                                       _mm512_slli_epi32(_mm512_xor_si512(sin, sign), 16));
+        };
+        const auto second = [&](__m512i cos, __m512i sin) ROPEKV_INLINE_LAMBDA {
+          return _mm512_mask_mov_epi16(cos, 0x55555555, _mm512_srli_epi32(sin, 16));
+        };
+        to[0] = first(cos_lo, sin_lo);
+        to[1] = second(cos_lo, sin_lo);
+        to[2] = first(cos_hi, sin_hi);
+        to[3] = second(cos_hi, sin_hi);
+      }
     });
     return ok == ~__mmask32{0};
   }
@@ -211,17 +328,25 @@ class RotationByBF16Dot {
   static HWY_INLINE Largest None() { return Largest{_mm512_setzero_si512()}; }
 
   // A step whose two halves begin at lo and hi.
-  template <class V = Float32<DF>>
-  HWY_INLINE void Turn(const uint16_t* lo, const uint16_t* hi, int64_t step, V& lo_a, V& lo_b,
-                       V& hi_a, V& hi_b, Largest& largest) const {
+  template <class Vec = Float32<DF>>
+  HWY_INLINE void TurnStep(const uint16_t* lo, const uint16_t* hi, int64_t step, Vec& lo_a,
+                           Vec& lo_b, Vec& hi_a, Vec& hi_b, Largest& largest) const {
     const __m512i x_lo = _mm512_loadu_si512(lo), x_hi = _mm512_loadu_si512(hi);
     largest.raw = _mm512_max_epu16(
         largest.raw, _mm512_max_epu16(_mm512_add_epi16(x_lo, x_lo), _mm512_add_epi16(x_hi, x_hi)));
-    const __m512i a = _mm512_unpacklo_epi16(x_lo, x_hi), b = _mm512_unpackhi_epi16(x_lo, x_hi);
-    lo_a = Dot(a, angles_[4 * step]);
-    lo_b = Dot(b, angles_[4 * step + 1]);
-    hi_a = Dot(a, angles_[4 * step + 2]);
-    hi_b = Dot(b, angles_[4 * step + 3]);
+    const __m512i* angles = angles_ + 4 * step;
+    if constexpr (kHalf) {
+      const __m512i a = _mm512_unpacklo_epi16(x_lo, x_hi), b = _mm512_unpackhi_epi16(x_lo, x_hi);
+      lo_a = Dot(a, angles[0]);
+      lo_b = Dot(b, angles[1]);
+      hi_a = Dot(a, angles[2]);
+      hi_b = Dot(b, angles[3]);
+    } else {
+      lo_a = Dot(x_lo, angles[0]);
+      lo_b = Dot(x_lo, angles[1]);
+      hi_a = Dot(x_hi, angles[2]);
+      hi_b = Dot(x_hi, angles[3]);
+    }
   }
 
   static HWY_INLINE bool TooLarge(Largest largest) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/targets.h"
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <string>
 
 #include "hwy/highway.h"
@@ -79,22 +81,26 @@ std::span<const Target> UsableTargets() noexcept {
 
 namespace internal {
 
-Kernel FindKernel(Target target, DType source, DType output, Numerics numerics, BiasKind bias,
-                  int64_t head_dim, Reach reach) {
+Kernel FindKernel(Target target, const KernelTraits& traits) {
+  // The shortest run of pairs that it has to work on.
+  int64_t shortest = traits.HalfOf(traits.rotary_dim);
+  for (const int64_t channels : {traits.head_dim, traits.head_dim - traits.rotary_dim}) {
+    if (channels != 0) shortest = std::min(shortest, channels / 2);
+  }
   bool reached = false;
   for (const Target narrower : UsableTargets()) {
     reached = reached || narrower == target;
     if (!reached) continue;
     FindInUnit* find = nullptr;
-    switch (source) {
+    switch (traits.source) {
 #define ROPEKV_SOURCE_CASE(dtype) \
   case DType::dtype: find = UnitOf_##dtype(narrower); break;
       ROPEKV_SOURCES(ROPEKV_SOURCE_CASE)
 #undef ROPEKV_SOURCE_CASE
       default: return {};
     }
-    const Kernel kernel = find ? find(output, numerics, bias, head_dim, reach) : Kernel();
-    if (kernel.run && kernel.step <= head_dim / 2) return kernel;
+    const Kernel kernel = find ? find(traits) : Kernel();
+    if (kernel.run && kernel.step <= shortest) return kernel;
   }
   return {};
 }

@@ -23,16 +23,16 @@ namespace {
 #if HWY_TARGET == HWY_SCALAR
 
 template <class V>
-Kernel FindFor(int64_t, Reach) {
+Kernel FindFor(const KernelTraits&) {
   return {.run = &ExactNest<V>, .step = 2, .exact = true};
 }
 
 #else
 
-template <class V, int64_t kPairs, bool kAhead, Stores stores>
+template <class V, int64_t kPairs, Stores stores>
 Kernel Describe() {
   using enum Rotation;
-  return {.run = &Nest<V, kPairs, kAhead, stores>::Run,
+  return {.run = &Nest<V, kPairs, stores>::Run,
           .prepare = &PrepareTables<typename V::Order, FullVectors>,
           .step = 2 * static_cast<int64_t>(hn::Lanes(FullVectors())),
           .unrolled_pairs = kPairs,
@@ -42,63 +42,68 @@ Kernel Describe() {
           .streams = stores == Stores::kStreaming};
 }
 
-// Unrolled for the usual sizes of heads where there are 32 registers.
-template <class V, bool kAhead, Stores stores>
-Kernel FindUnrolled(int64_t head_dim) {
+// Unrolled for the usual sizes of heads where there are 32 registers. For int32 x, whose loop over
+// the tokens of a tile is inside, it makes no difference.
+template <class V, Stores stores>
+Kernel FindUnrolled(const KernelTraits& traits) {
 #if HWY_TARGET == HWY_AVX3
-  if constexpr (V::kBias == BiasKind::kF32OrNone) {
-    constexpr bool kStreams = stores == Stores::kStreaming;
-    if constexpr (kStreams || !kAhead) {  // beyond the caches these are streamed
-      switch (head_dim) {
-        case 64: return Describe<V, 32, kAhead, stores>();
-        case 128: return Describe<V, 64, kAhead, stores>();
-        case 256: return Describe<V, 128, kAhead, stores>();
-        default: break;
-      }
+  if constexpr (V::kTile == 1 && V::kUsual && V::kStyle == RotaryStyle::kHalf) {
+    switch (traits.rotary_dim) {
+      case 64: return Describe<V, 32, stores>();
+      case 128: return Describe<V, 64, stores>();
+      case 256: return Describe<V, 128, stores>();
+      default: break;
     }
-    if constexpr (!kStreams) {  // and these cannot be
-      if (head_dim == 96) return Describe<V, 48, kAhead, stores>();
+    if constexpr (stores == Stores::kOrdinary) {  // its rows cannot be whole lines
+      if (traits.rotary_dim == 96) return Describe<V, 48, stores>();
     }
   }
 #endif
-  (void)head_dim;
-  return Describe<V, 0, kAhead, stores>();
+  (void)traits;
+  return Describe<V, 0, stores>();
 }
 
 template <class V>
-Kernel FindFor(int64_t head_dim, Reach reach) {
-  if (reach == Reach::kInCaches) return FindUnrolled<V, false, Stores::kOrdinary>(head_dim);
-  if constexpr (HWY_ARCH_X86) {  // what Highway streams elsewhere is an ordinary store
+Kernel FindFor(const KernelTraits& traits) {
+  // What Highway streams elsewhere is an ordinary store.
+  if constexpr (HWY_ARCH_X86 && (V::kUsual || V::kTile > 1)) {
     const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(FullVectors()));
-    const bool whole_lines = head_dim % kLineBytes == 0 && head_dim % (2 * step) == 0;
-    if (reach == Reach::kWholeLines && whole_lines) {
-      return FindUnrolled<V, true, Stores::kStreaming>(head_dim);
+    bool whole_lines = traits.whole_lines;
+    for (const int64_t channels : {traits.rotary_dim, traits.head_dim}) {
+      whole_lines = whole_lines && channels % kLineBytes == 0 && channels % (2 * step) == 0;
     }
+    if (whole_lines) return FindUnrolled<V, Stores::kStreaming>(traits);
   }
-  return FindUnrolled<V, true, Stores::kOrdinary>(head_dim);
+  return FindUnrolled<V, Stores::kOrdinary>(traits);
 }
 
 #endif
 
-template <DType source, DType output, Numerics numerics, bool native_bf16>
-Kernel FindForBias(BiasKind bias, int64_t head_dim, Reach reach) {
-  using enum BiasKind;
-  if constexpr (source == DType::kI32) {
-    if (bias == kAny) {
-      return FindFor<Variant<source, output, numerics, native_bf16, kAny>>(head_dim, reach);
-    }
+template <DType source, DType output, Numerics numerics, bool native_bf16, RotaryStyle style>
+Kernel FindForDTypes(const KernelTraits& traits) {
+  // The kernels of int32 x are large: interleaved ones take any dtypes, at the cost of some
+  // branches.
+  constexpr bool kOneOnly = source == DType::kI32 && style == RotaryStyle::kInterleaved;
+  if (kOneOnly || traits.dtypes == DTypes::kAny) {
+    return FindFor<Variant<source, output, numerics, native_bf16, style, DTypes::kAny>>(traits);
   }
-  return FindFor<Variant<source, output, numerics, native_bf16, kF32OrNone>>(head_dim, reach);
+  constexpr DTypes kDTypes = kOneOnly ? DTypes::kAny : DTypes::kUsual;
+  return FindFor<Variant<source, output, numerics, native_bf16, style, kDTypes>>(traits);
 }
 
 template <bool native_bf16>
-Kernel Find(DType output, Numerics numerics, BiasKind bias, int64_t head_dim, Reach reach) {
+Kernel Find(const KernelTraits& traits) {
+  using enum RotaryStyle;
   Kernel kernel;
-#define ROPEKV_FIND(SOURCE, OUTPUT, NUMERICS)                                        \
-  if (output == DType::OUTPUT && numerics == Numerics::NUMERICS) {                   \
-    constexpr bool kNative = native_bf16 && DType::OUTPUT == DType::kBF16;           \
-    kernel = FindForBias<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, kNative>( \
-        bias, head_dim, reach);                                                      \
+#define ROPEKV_FIND(SOURCE, OUTPUT, NUMERICS)                                                  \
+  if (traits.output == DType::OUTPUT && traits.numerics == Numerics::NUMERICS) {               \
+    constexpr bool kNative = native_bf16 && DType::OUTPUT == DType::kBF16;                     \
+    kernel =                                                                                   \
+        traits.style == kHalf                                                                  \
+            ? FindForDTypes<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, kNative, kHalf>( \
+                  traits)                                                                      \
+            : FindForDTypes<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, kNative,         \
+                            kInterleaved>(traits);                                             \
   }
   ROPEKV_CONCAT(ROPEKV_VARIANTS_OF_, ROPEKV_SOURCE)
   (ROPEKV_FIND)

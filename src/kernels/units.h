@@ -9,8 +9,7 @@
 namespace ropekv::internal {
 
 // A unit's kernel for this target, or one without `run`.
-using FindInUnit = Kernel(DType output, Numerics numerics, BiasKind bias, int64_t head_dim,
-                          Reach reach);
+using FindInUnit = Kernel(const KernelTraits& traits);
 
 // Null: not built for this processor.
 #define ROPEKV_DECLARE_UNIT(source) FindInUnit* UnitOf_##source(Target target);

@@ -9,18 +9,22 @@
 #define ROPEKV_SOURCES(S) \
   S(kI32)                 \
   S(kF16)                 \
-  S(kBF16)
+  S(kBF16)                \
+  S(kF32)
 
 #define ROPEKV_VARIANTS_OF_kI32(V) \
   V(kI32, kF16, kFloat32)          \
   V(kI32, kF16, kAscend)           \
-  V(kI32, kBF16, kFloat32)
+  V(kI32, kBF16, kFloat32)         \
+  V(kI32, kF32, kFloat32)
 #define ROPEKV_VARIANTS_OF_kF16(V) \
   V(kF16, kF16, kFloat32)          \
   V(kF16, kF16, kAscend)
 #define ROPEKV_VARIANTS_OF_kBF16(V) V(kBF16, kBF16, kFloat32)
+#define ROPEKV_VARIANTS_OF_kF32(V) V(kF32, kF32, kFloat32)
 
-#define ROPEKV_VARIANTS(V) \
-  ROPEKV_VARIANTS_OF_kI32(V) ROPEKV_VARIANTS_OF_kF16(V) ROPEKV_VARIANTS_OF_kBF16(V)
+#define ROPEKV_VARIANTS(V)                                                          \
+  ROPEKV_VARIANTS_OF_kI32(V) ROPEKV_VARIANTS_OF_kF16(V) ROPEKV_VARIANTS_OF_kBF16(V) \
+      ROPEKV_VARIANTS_OF_kF32(V)
 
 #endif  // ROPEKV_KERNELS_VARIANTS_H_

@@ -11,8 +11,7 @@ namespace ropekv::internal {
 
 inline constexpr int64_t kPadding = INT64_MIN;
 
-// Offsets and strides are in elements; the caches hold int8, so in bytes too. `indices[i]` gives
-// entry i.
+// Offsets and strides are in elements. `indices[i]` gives entry i.
 
 // cache[b][indices[b] + s]
 struct ContiguousAddress {

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <new>
 #include <string>
+#include <utility>
 
 namespace ropekv {
 namespace internal {
@@ -51,7 +52,7 @@ Axes AxesOf(const PlanData& plan, TensorId id) {
   switch (id) {
     case TensorId::kX: return has_seq ? Axes{s[0], s[1], 0, s[2]} : Axes{s[0], 0, 0, s[1]};
     case TensorId::kCos:
-    case TensorId::kSin: return has_seq ? Axes{s[0], s[1], 0, s[3]} : Axes{s[0], 0, 0, s[1]};
+    case TensorId::kSin: return t.rank == 4 ? Axes{s[0], s[1], 0, s[3]} : Axes{s[0], 0, 0, s[1]};
     case TensorId::kQ:
     case TensorId::kK:
     case TensorId::kV: return has_seq ? Axes{s[0], s[1], s[2], s[3]} : Axes{s[0], 0, s[1], s[2]};
@@ -79,6 +80,8 @@ void LayOutTokens(PlanData& plan) {
   const Sizes& sizes = plan.sizes;
   bool one_run = true;
   for (const TensorId id : kTokenTensors) {
+    const bool table = id == TensorId::kCos || id == TensorId::kSin;
+    if (table && plan.normalised.positions.present()) continue;
     const Axes& axes = plan.axes_of(id);
     one_run = one_run && (sizes.seq_len == 1 || axes.batch == axes.seq * sizes.seq_len);
   }
@@ -103,8 +106,8 @@ bool ChannelsAreDense(const PlanData& plan) {
 bool RowsAreWholeLines(const PlanData& plan) {
   int64_t bits = 0;
   for (const TensorId id : {TensorId::kKCache, TensorId::kVCache}) {
-    const auto& strides = (plan.normalised.*kTensorFields[static_cast<size_t>(id)].spec).stride;
-    bits |= strides[0] | strides[1] | strides[2];
+    const TensorSpec& cache = plan.normalised.*kTensorFields[static_cast<size_t>(id)].spec;
+    bits |= (cache.stride[0] | cache.stride[1] | cache.stride[2]) * ElementBytes(cache.dtype);
   }
   for (const TensorId id : {TensorId::kQ, TensorId::kK, TensorId::kV}) {
     const Axes& axes = plan.axes_of(id);
@@ -116,39 +119,42 @@ bool RowsAreWholeLines(const PlanData& plan) {
 // The block in which heads are packed that are too short for every kernel.
 constexpr int64_t kShortestHeadDim = 16;
 
-void ChooseKernels(PlanData& plan) {
+KernelTraits TraitsOf(const PlanData& plan) {
   const Spec& spec = plan.normalised;
-  if (spec.positions.present() || plan.sizes.half_width_angles || spec.x.dtype == DType::kF32 ||
-      plan.sizes.rotary_dim != plan.sizes.head_dim || spec.rotary_style != RotaryStyle::kHalf ||
-      spec.cos.dtype == DType::kF32 || spec.k_cache.dtype != DType::kI8 ||
-      spec.indices.dtype != DType::kI32 || spec.indices.rank != 1) {
-    return;  // no kernel yet
-  }
-  for (const TensorId id :
-       {TensorId::kScaleK, TensorId::kScaleV, TensorId::kOffsetK, TensorId::kOffsetV}) {
-    const TensorSpec& scale = spec.*kTensorFields[static_cast<size_t>(id)].spec;
-    if (scale.present() && scale.shape[scale.rank - 1] == 1) return;
-  }
-  // With bf16 tables the two numerics are one.
+  const DType bias = spec.bias.dtype, cache = spec.k_cache.dtype, out = spec.q.dtype;
+  const bool usual = (bias == DType::kNone || bias == DType::kF32) && spec.cos.dtype == out &&
+                     (cache == DType::kI8 || cache == out);
+  // With tables that are not f16 the two numerics are one.
   const bool ascend = spec.numerics == Numerics::kAscend && spec.cos.dtype == DType::kF16;
-  const auto find = [&](int64_t head_dim, Reach reach) {
-    return FindKernel(plan.target, spec.x.dtype, spec.cos.dtype,
-                      ascend ? Numerics::kAscend : Numerics::kFloat32, BiasKindOf(spec.bias.dtype),
-                      head_dim, reach);
-  };
-  plan.packed = plan.sizes.head_dim > kMaxHeadDim || !ChannelsAreDense(plan);
-  plan.kernel_head_dim =
-      plan.packed ? std::min(plan.sizes.head_dim, kMaxPackedHeadDim) : plan.sizes.head_dim;
-  const bool beyond = plan.sizes.num_tokens > plan.cache_bytes / plan.bytes_per_token;
-  const Reach reach = beyond ? Reach::kBeyond : Reach::kInCaches;
-  plan.kernel = find(plan.kernel_head_dim, reach);
-  if (plan.kernel.run == nullptr) {
+  return {.source = spec.x.dtype,
+          .output = out,
+          .numerics = ascend ? Numerics::kAscend : Numerics::kFloat32,
+          .style = spec.rotary_style,
+          .dtypes = usual ? DTypes::kUsual : DTypes::kAny,
+          .head_dim = plan.sizes.head_dim,
+          .rotary_dim = plan.sizes.rotary_dim,
+          .whole_lines = false};
+}
+
+void ChooseKernels(PlanData& plan) {
+  KernelTraits traits = TraitsOf(plan);
+  const auto find = [&] { return FindKernel(plan.target, traits); };
+  const auto pack = [&](int64_t head_dim) {
     plan.packed = true;
-    plan.kernel_head_dim = kShortestHeadDim;
-    plan.kernel = find(plan.kernel_head_dim, reach);
+    plan.kernel_head_dim = traits.head_dim = traits.rotary_dim = head_dim;
+    plan.kernel = find();
+  };
+  plan.call.ahead = plan.sizes.num_tokens > plan.cache_bytes / plan.bytes_per_token;
+  plan.kernel_head_dim = traits.head_dim;
+  if (traits.head_dim > kMaxHeadDim || !ChannelsAreDense(plan)) {
+    pack(std::min(traits.head_dim, kMaxPackedHeadDim));
+  } else {
+    plan.kernel = find();
   }
-  if (plan.packed || !beyond || !RowsAreWholeLines(plan)) return;
-  const Kernel kernel = find(plan.kernel_head_dim, Reach::kWholeLines);
+  if (plan.kernel.run == nullptr) pack(kShortestHeadDim);
+  if (plan.packed || !plan.call.ahead || !RowsAreWholeLines(plan)) return;
+  traits.whole_lines = true;
+  const Kernel kernel = find();
   if (kernel.streams) plan.streaming_kernel = kernel;
 }
 
@@ -156,33 +162,81 @@ ScaleView ViewOf(const PlanData& plan, TensorId id) {
   return {nullptr, plan.axes_of(id).head, plan.axes_of(id).channel};
 }
 
-PartCall LayOutPart(const PlanData& plan, int64_t heads, int64_t heads_before, TensorId out,
-                    TensorId cache, TensorId scale, TensorId offset) {
-  PartCall part;
-  part.num_heads = heads;
-  part.first_channel = heads_before * plan.sizes.head_dim;
-  part.out_token_stride = plan.token_stride(out);
-  part.out_head_stride = plan.axes_of(out).head;
-  if (cache == TensorId::kNoTensor) return part;
-  part.cache_head_stride = plan.axes_of(cache).head;
-  part.scale = ViewOf(plan, scale);
-  part.offset = ViewOf(plan, offset);
-  return part;
-}
+// q, k or v, as parts of the call.
+class PartLayout {
+ public:
+  explicit PartLayout(PlanData& plan) : plan_(plan), traits_(TraitsOf(plan)) {}
+
+  void AddOutput(TensorId out, int64_t heads, int64_t heads_before, bool rotated) {
+    Add(heads, heads_before, rotated, {.out = out});
+  }
+
+  void AddCache(int64_t heads, int64_t heads_before, bool rotated, const PartTensors& tensors) {
+    if (plan_.normalised.k_cache.dtype == DType::kI8) {
+      return Add(heads, heads_before, rotated, tensors);
+    }
+    Add(heads, heads_before, rotated, {.cache = tensors.cache});
+    if (plan_.normalised.kv_output) AddOutput(tensors.out, heads, heads_before, rotated);
+  }
+
+ private:
+  // Its rotated channels, and the others.
+  void Add(int64_t heads, int64_t heads_before, bool rotated, PartTensors tensors) {
+    const int64_t all = plan_.sizes.head_dim, rotary = rotated ? plan_.sizes.rotary_dim : 0;
+    PartCall part = Describe(tensors);
+    part.num_heads = heads;
+    for (const auto& [begin, end] : {std::pair{int64_t{0}, rotary}, std::pair{rotary, all}}) {
+      if (begin == end) continue;
+      part.rotated = rotated && begin == 0;
+      part.first_channel = heads_before * all + begin;
+      part.channels = end - begin;
+      part.half = part.rotated ? traits_.HalfOf(part.channels) : part.channels / 2;
+      tensors.channel = part.row_offset = begin;
+      const auto at = static_cast<size_t>(plan_.call.num_parts++);
+      plan_.parts[at] = part;
+      plan_.part_tensors[at] = tensors;
+    }
+  }
+
+  PartCall Describe(const PartTensors& tensors) const {
+    PartCall part;
+    if (tensors.out != TensorId::kNoTensor) {
+      part.out_token_stride = plan_.token_stride(tensors.out);
+      part.out_head_stride = plan_.axes_of(tensors.out).head;
+    }
+    if (tensors.cache == TensorId::kNoTensor) return part;
+    part.row_dtype = plan_.normalised.k_cache.dtype;
+    part.row_head_stride = plan_.axes_of(tensors.cache).head;
+    part.sink = part.row_dtype == plan_.normalised.q.dtype ? Sink::kStore : Sink::kStoreAny;
+    if (tensors.scale == TensorId::kNoTensor) return part;
+    part.sink = Sink::kQuantise;
+    part.scale = ViewOf(plan_, tensors.scale);
+    part.offset = ViewOf(plan_, tensors.offset);
+    return part;
+  }
+
+  PlanData& plan_;
+  KernelTraits traits_;
+};
 
 void LayOutCall(PlanData& plan) {
   const Sizes& sizes = plan.sizes;
   KernelCall& call = plan.call;
   call.head_dim = sizes.head_dim;
   call.x_token_stride = plan.token_stride(TensorId::kX);
+  call.rotary_dim = sizes.rotary_dim;
+  call.rotary_half = TraitsOf(plan).HalfOf(sizes.rotary_dim);
+  call.wide_angles =
+      plan.normalised.cos.dtype == DType::kF32 && plan.normalised.q.dtype != DType::kF32;
+  call.half_width_angles = sizes.half_width_angles;
   call.activation_stride = plan.token_stride(TensorId::kActivationScale);
   call.bias_dtype = plan.normalised.bias.dtype;
-  call.q = LayOutPart(plan, sizes.num_q_heads, 0, TensorId::kQ, TensorId::kNoTensor,
-                      TensorId::kNoTensor, TensorId::kNoTensor);
-  call.k = LayOutPart(plan, sizes.num_kv_heads, sizes.num_q_heads, TensorId::kK, TensorId::kKCache,
-                      TensorId::kScaleK, TensorId::kOffsetK);
-  call.v = LayOutPart(plan, sizes.num_kv_heads, sizes.num_q_heads + sizes.num_kv_heads,
-                      TensorId::kV, TensorId::kVCache, TensorId::kScaleV, TensorId::kOffsetV);
+  using enum TensorId;
+  PartLayout layout(plan);
+  const int64_t q_heads = sizes.num_q_heads, kv_heads = sizes.num_kv_heads;
+  layout.AddOutput(kQ, q_heads, 0, true);
+  layout.AddCache(kv_heads, q_heads, true, {kK, kKCache, kScaleK, kOffsetK});
+  layout.AddCache(kv_heads, q_heads + kv_heads, false, {kV, kVCache, kScaleV, kOffsetV});
 }
 
 // What one token moves, for deciding how many threads are worth waking. Capped: with strides of 0 a
@@ -190,10 +244,11 @@ void LayOutCall(PlanData& plan) {
 int64_t BytesPerToken(const Spec& spec, const Sizes& sizes) {
   const auto capped = [](int64_t count) { return std::min(count, int64_t{1} << 40); };
   const auto& [q, k, v] = spec.size_splits;
-  const int64_t halves = capped(q) + 2 * capped(sizes.head_dim) +  // q, cos and sin
-                         (spec.kv_output ? 2 * capped(k) : 0);
-  return capped(sizes.hidden) * ElementBytes(spec.x.dtype) + halves * ElementBytes(spec.cos.dtype) +
-         capped(k) + capped(v);
+  const int64_t angles = capped(sizes.rotary_dim) * (sizes.half_width_angles ? 1 : 2);
+  const int64_t outputs = capped(q) + (spec.kv_output ? 2 * capped(k) : 0);
+  return capped(sizes.hidden) * ElementBytes(spec.x.dtype) + angles * ElementBytes(spec.cos.dtype) +
+         outputs * ElementBytes(spec.q.dtype) +
+         (capped(k) + capped(v)) * ElementBytes(spec.k_cache.dtype);
 }
 
 // Beyond about this many bytes a call's tensors push each other out of a core's share of the

@@ -41,6 +41,15 @@ struct Axes {
   int64_t channel = 0;
 };
 
+// Where a part of a call comes from and goes to; kNoTensor: nothing.
+struct PartTensors {
+  TensorId out = TensorId::kNoTensor;
+  TensorId cache = TensorId::kNoTensor;
+  TensorId scale = TensorId::kNoTensor;
+  TensorId offset = TensorId::kNoTensor;
+  int64_t channel = 0;  // the part's first, of a head
+};
+
 // The longest block in which heads are packed.
 inline constexpr int64_t kMaxPackedHeadDim = 256;
 
@@ -73,12 +82,20 @@ struct PlanData {
   int64_t kernel_head_dim = 0;
   internal::Kernel kernel;
   internal::Kernel streaming_kernel;  // if the call is large and its rows are of whole lines
-  internal::KernelCall call;          // everything but addresses and num_tokens
+  // Everything but addresses and num_tokens.
+  internal::KernelCall call;
+  std::array<internal::PartCall, internal::kMaxParts> parts;
+  std::array<internal::PartTensors, internal::kMaxParts> part_tensors;
   int64_t bytes_per_token = 0;
   int64_t cache_bytes = 0;  // see MakePlan
 
   std::shared_ptr<const internal::BoundWeights> weights;  // null: in each call's Args
 
+  // PartCall::half of a packed block.
+  int64_t kernel_half(bool rotated) const {
+    const bool whole_pairs = rotated && normalised.rotary_style == RotaryStyle::kInterleaved;
+    return whole_pairs ? (kernel_head_dim / 2 + 1) / 2 * 2 : kernel_head_dim / 2;
+  }
   const internal::Axes& axes_of(TensorId id) const { return axes[static_cast<size_t>(id)]; }
   int64_t token_stride(TensorId id) const {
     return sizes.seq_len == 1 ? axes_of(id).batch : axes_of(id).seq;

@@ -92,10 +92,15 @@ Status ChooseTokens(const PlanData& plan, const RunOptions& options, TokenRange&
 Status CheckIndices(const PlanData& plan, const Args& args, const RunOptions& options,
                     TokenRange range) {
   if (range.begin == range.end) return Status();
-  const IndexView indices = {static_cast<const int32_t*>(args.indices),
-                             plan.normalised.indices.stride[0]};
-  const auto& cache = plan.normalised.k_cache.shape;
-  if (plan.normalised.cache_layout == CacheLayout::kContiguous) {
+  const Spec& spec = plan.normalised;
+  if (spec.positions.present()) {
+    Status status = CheckRange({TensorId::kPositions, spec.positions, args.positions}, range.begin,
+                               range.end, spec.cos.shape[0] - 1, "token");
+    if (!status.ok()) return status;
+  }
+  const IndexTensor indices = {TensorId::kIndices, spec.indices, args.indices};
+  const auto& cache = spec.k_cache.shape;
+  if (spec.cache_layout == CacheLayout::kContiguous) {
     const int64_t seq = plan.sizes.seq_len;
     return CheckRange(indices, range.begin / seq, (range.end - 1) / seq + 1, cache[1] - seq,
                       "batch row");

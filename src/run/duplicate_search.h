@@ -11,6 +11,8 @@
 #include <optional>
 #include <type_traits>
 
+#include "run/indices.h"
+
 namespace ropekv::internal {
 
 // Looks for a slot that two tokens have, in 16 KiB of its own and no other memory.
@@ -28,13 +30,13 @@ namespace ropekv::internal {
 template <class Slot>
 class DuplicateSearch {
  public:
-  // Of `count` > 1 slots at `slots`; negative ones are padding.
-  DuplicateSearch(const Slot* slots, int64_t stride, int64_t count)
-      : slots_(slots), stride_(stride), count_(count) {
+  // Of `count` > 1 slots from slots[begin] on; negative ones are padding.
+  DuplicateSearch(const Indices<Slot>& slots, int64_t begin, int64_t count)
+      : slots_(slots), begin_(begin), count_(count) {
     Slot some = 0;
     Slot all = std::numeric_limits<Slot>::max();
     for (int64_t i = 0; i < count; ++i) {
-      const Slot slot = slots[i * stride];
+      const Slot slot = slots[begin + i];
       some |= slot < 0 ? Slot{0} : slot;
       all &= slot < 0 ? std::numeric_limits<Slot>::max() : slot;
     }
@@ -151,9 +153,9 @@ class DuplicateSearch {
 
   // Those of the slots [i, i + kGroup) that the part has; returns how many.
   size_t ReadGroup(int64_t i, const Part& part, Slot* group) const {
-    const Slot* const slots = slots_ + i * stride_;
     const int64_t in_group = std::min<int64_t>(kGroup, count_ - i);
-    if (stride_ == 1 && in_group == kGroup) {
+    if (slots_.dense() && in_group == kGroup) {
+      const Slot* const slots = slots_.data + begin_ + i;
       // Where parts are many, most groups have nothing of this one. A loop for vectors.
       int any = 0;
       for (int j = 0; j < kGroup; ++j) any |= part.Has(slots[j]);
@@ -161,7 +163,7 @@ class DuplicateSearch {
     }
     size_t size = 0;
     for (int64_t j = 0; j < in_group; ++j) {
-      group[size] = slots[j * stride_];
+      group[size] = slots_[begin_ + i + j];
       size += part.Has(group[size]);
     }
     return size;
@@ -176,8 +178,8 @@ class DuplicateSearch {
     return before;
   }
 
-  const Slot* slots_;
-  int64_t stride_;
+  Indices<Slot> slots_;
+  int64_t begin_;
   int64_t count_;
   int low_bit_ = 0;  // the lowest in which slots differ
   int num_bits_;     // from there to the highest in which they do

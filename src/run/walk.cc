@@ -2,6 +2,7 @@
 #include "run/walk.h"
 
 #include <algorithm>
+#include <array>
 
 #include "plan/plan.h"
 #include "run/fp_env.h"
@@ -13,7 +14,7 @@ namespace ropekv::internal {
 namespace {
 
 // Tokens a kernel call: enough to make its cost vanish, few enough for the stack.
-constexpr int64_t kChunk = 96;
+constexpr int64_t kChunk = 64;
 
 // The tables of a call whose weights are not bound, on the stack: of 16 heads of 128 for k and for
 // v, or of half as many with offsets. More heads go in rounds, k before v, so that each round reads
@@ -23,16 +24,17 @@ class Tables {
   // Points `part` at its heads [first, first + count), as many as there is still room for, and
   // makes their tables. Returns how many.
   int64_t Prepare(const Kernel& kernel, int64_t head_dim, int64_t first, PartCall& part) {
-    const int64_t size = kernel.TableSize(head_dim);
+    const int64_t size = kernel.TableSize(part);
     const int64_t fit = (room_ - kOneShift) / (part.offset.data ? 2 * size : size);
     part.num_heads = std::clamp<int64_t>(fit, 0, part.num_heads - first);
     part.first_head = first;
     part.first_channel += first * head_dim;
+    part.row_offset += first * part.row_head_stride;
     part.scale.data += first * part.scale.head_stride;
     if (part.offset.data) part.offset.data += first * part.offset.head_stride;
     part.tables.reciprocals = Take(part.num_heads * size);
     part.tables.shifts = Take(part.offset.data ? part.num_heads * size : kOneShift);
-    kernel.prepare(part, head_dim);
+    kernel.prepare(part);
     return part.num_heads;
   }
 
@@ -50,47 +52,78 @@ class Tables {
   alignas(kLineBytes) float data_[kRoom];
 };
 
+using Parts = std::array<PartCall, kMaxParts>;
+
+// Those of the plan, with the addresses of their scales and bound tables.
+Parts PartsOf(const PlanData& plan, const Rows& rows) {
+  Parts parts = plan.parts;
+  for (int p = 0; p < plan.call.num_parts; ++p) {
+    SetScales(
+        plan.part_tensors[p], [&](TensorId id) { return rows.Weight(id); }, parts[p]);
+    if (plan.weights) parts[p].tables = plan.weights->tables[p];
+  }
+  return parts;
+}
+
 // Hands tokens to the kernel in chunks that lie in one run. Not inlined, like its neighbour: their
 // frames would be in every call's.
 [[gnu::noinline]] void RunChunks(const PlanData& plan, const Rows& rows, const Kernel& kernel,
-                                 KernelCall call, TokenRange range) {
+                                 KernelCall call, Parts& parts, TokenRange range) {
   const void* cos[kChunk];
   const void* sin[kChunk];
-  int8_t* k_rows[kChunk];
-  int8_t* v_rows[kChunk];
+  void* k_rows[kChunk];
+  void* v_rows[kChunk];
   call.cos = cos;
   call.sin = sin;
-  call.k.cache_rows = k_rows;
-  call.v.cache_rows = v_rows;
+  call.parts = parts.data();
+  for (int p = 0; p < call.num_parts; ++p) {
+    const TensorId cache = plan.part_tensors[p].cache;
+    if (cache != TensorId::kNoTensor) parts[p].rows = cache == TensorId::kKCache ? k_rows : v_rows;
+  }
   for (int64_t token = range.begin; token < range.end; token += call.num_tokens) {
     call.num_tokens = std::min({kChunk, range.end - token, plan.inner - token % plan.inner});
-    rows.Inputs(TensorId::kCos, token, call.num_tokens, cos);
-    rows.Inputs(TensorId::kSin, token, call.num_tokens, sin);
-    rows.Cache(TensorId::kKCache, token, call.num_tokens, call.k.first_head, k_rows);
-    rows.Cache(TensorId::kVCache, token, call.num_tokens, call.v.first_head, v_rows);
+    rows.Angles(TensorId::kCos, token, call.num_tokens, cos);
+    rows.Angles(TensorId::kSin, token, call.num_tokens, sin);
+    rows.Cache(TensorId::kKCache, token, call.num_tokens, k_rows);
+    rows.Cache(TensorId::kVCache, token, call.num_tokens, v_rows);
     call.x = rows.Input(TensorId::kX, token);
     call.activation_scale =
         static_cast<const float*>(rows.Input(TensorId::kActivationScale, token));
-    call.q.out = rows.Output(TensorId::kQ, token, 0);
-    call.k.out = rows.Output(TensorId::kK, token, call.k.first_head);
-    call.v.out = rows.Output(TensorId::kV, token, call.v.first_head);
+    for (int p = 0; p < call.num_parts; ++p) {
+      const PartTensors& tensors = plan.part_tensors[p];
+      if (tensors.out == TensorId::kNoTensor) continue;
+      parts[p].out = rows.Output(tensors.out, token, parts[p].first_head, tensors.channel);
+    }
     kernel.run(call);
   }
 }
 
-// The same with tables made for this call.
+[[gnu::noinline]] void RunOnce(const PlanData& plan, const Rows& rows, const Kernel& kernel,
+                               const KernelCall& call, TokenRange range) {
+  Parts parts = PartsOf(plan, rows);
+  RunChunks(plan, rows, kernel, call, parts, range);
+}
+
+// With tables made for this call.
 [[gnu::noinline]] void RunRounds(const PlanData& plan, const Rows& rows, const Kernel& kernel,
                                  const KernelCall& call, TokenRange range) {
-  const int64_t heads = plan.sizes.num_kv_heads;
-  int64_t k_head = 0, v_head = 0;
-  do {
+  std::array<int64_t, kMaxParts> done = {};
+  bool more = true;
+  for (int round = 0; more; ++round) {
     Tables tables;
-    KernelCall round = call;
-    if (k_head + v_head > 0) round.q.num_heads = 0;
-    k_head += tables.Prepare(kernel, call.head_dim, k_head, round.k);
-    v_head += tables.Prepare(kernel, call.head_dim, v_head, round.v);
-    RunChunks(plan, rows, kernel, round, range);
-  } while (v_head < heads);
+    Parts parts = PartsOf(plan, rows);
+    more = false;
+    for (int p = 0; p < call.num_parts; ++p) {
+      PartCall& part = parts[p];
+      if (part.sink != Sink::kQuantise) {
+        if (round > 0) part.num_heads = 0;
+        continue;
+      }
+      done[p] += tables.Prepare(kernel, call.head_dim, done[p], part);
+      more = more || done[p] < plan.parts[p].num_heads;
+    }
+    RunChunks(plan, rows, kernel, call, parts, range);
+  }
 }
 
 }  // namespace
@@ -103,16 +136,9 @@ void Walk(const PlanData& plan, const Args& args, TokenRange range) {
   KernelCall call = plan.call;
   call.weight_scale = static_cast<const float*>(rows.Weight(TensorId::kWeightScale));
   call.bias = rows.Weight(TensorId::kBias);
-  call.k.scale.data = static_cast<const float*>(rows.Weight(TensorId::kScaleK));
-  call.v.scale.data = static_cast<const float*>(rows.Weight(TensorId::kScaleV));
-  call.k.offset.data = static_cast<const float*>(rows.Weight(TensorId::kOffsetK));
-  call.v.offset.data = static_cast<const float*>(rows.Weight(TensorId::kOffsetV));
-  if (plan.weights) {
-    call.k.tables = plan.weights->k;
-    call.v.tables = plan.weights->v;
-    return RunChunks(plan, rows, kernel, call, range);
+  if (plan.weights || kernel.exact || plan.normalised.k_cache.dtype != DType::kI8) {
+    return RunOnce(plan, rows, kernel, call, range);
   }
-  if (kernel.exact) return RunChunks(plan, rows, kernel, call, range);
   RunRounds(plan, rows, kernel, call, range);
 }
 

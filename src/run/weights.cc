@@ -60,21 +60,26 @@ void Place(const PlanData& plan, Arena& arena, BoundWeights& weights) {
     if (!tensor.present()) continue;
     weights.args.*FieldOf(id).input = arena.Take(Elements(tensor) * ElementBytes(tensor.dtype));
   }
-  if (plan.packed || plan.kernel.exact || plan.sizes.num_kv_heads == 0) return;
-  const int64_t bytes = plan.sizes.num_kv_heads * plan.kernel.TableSize(plan.sizes.head_dim) *
-                        static_cast<int64_t>(sizeof(float));
-  for (float** table :
-       {&weights.k.reciprocals, &weights.k.shifts, &weights.v.reciprocals, &weights.v.shifts}) {
-    *table = static_cast<float*>(arena.Take(bytes));
+  if (plan.packed || plan.kernel.exact) return;
+  for (int p = 0; p < plan.call.num_parts; ++p) {
+    const PartCall& part = plan.parts[p];
+    if (part.sink != Sink::kQuantise || part.num_heads == 0) continue;
+    const int64_t bytes =
+        part.num_heads * plan.kernel.TableSize(part) * static_cast<int64_t>(sizeof(float));
+    weights.tables[p].reciprocals = static_cast<float*>(arena.Take(bytes));
+    weights.tables[p].shifts = static_cast<float*>(arena.Take(bytes));
   }
 }
 
-void PrepareTables(const PlanData& plan, PartCall part, const void* scale, const void* offset,
-                   const ScaleTables& tables) {
-  part.scale.data = static_cast<const float*>(scale);
-  part.offset.data = static_cast<const float*>(offset);
-  part.tables = tables;
-  plan.kernel.prepare(part, plan.sizes.head_dim);
+void PrepareTables(const PlanData& plan, const BoundWeights& weights) {
+  for (int p = 0; p < plan.call.num_parts; ++p) {
+    PartCall part = plan.parts[p];
+    part.tables = weights.tables[p];
+    if (part.tables.reciprocals == nullptr) continue;
+    SetScales(
+        plan.part_tensors[p], [&](TensorId id) { return weights.args.*FieldOf(id).input; }, part);
+    plan.kernel.prepare(part);
+  }
 }
 
 Result<Plan> Bind(const PlanData& plan, const Args& args) {
@@ -104,11 +109,7 @@ Result<Plan> Bind(const PlanData& plan, const Args& args) {
     CopyRowMajor(tensor, given.*FieldOf(id).input,
                  const_cast<void*>(weights->args.*FieldOf(id).input));
   }
-  if (weights->k.reciprocals) {
-    const Args& own = weights->args;
-    PrepareTables(*bound, bound->call.k, own.scale_k, own.offset_k, weights->k);
-    PrepareTables(*bound, bound->call.v, own.scale_v, own.offset_v, weights->v);
-  }
+  PrepareTables(*bound, *weights);
   for (const TensorId id : kWeights) bound->footprints[static_cast<size_t>(id)] = {};
   bound->weights = std::move(weights);
   return Plan(std::move(bound));

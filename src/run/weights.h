@@ -3,6 +3,7 @@
 #ifndef ROPEKV_RUN_WEIGHTS_H_
 #define ROPEKV_RUN_WEIGHTS_H_
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <new>
@@ -23,10 +24,23 @@ struct AlignedDelete {
 };
 
 struct BoundWeights {
-  Args args;         // row-major copies of them; the other pointers are null
-  ScaleTables k, v;  // null where the plan's kernel takes none
+  Args args;  // row-major copies of them; the other pointers are null
+  std::array<ScaleTables, kMaxParts> tables;  // null where the plan's kernel takes none
   std::unique_ptr<std::byte[], AlignedDelete> memory;
 };
+
+// Gives a part the addresses of its scales and offsets; data(id) is a tensor's, null if it is
+// absent.
+template <class Data>
+void SetScales(const PartTensors& tensors, const Data& data, PartCall& part) {
+  const auto set = [&](TensorId id, ScaleView& view) {
+    if (id == TensorId::kNoTensor) return;
+    view.data = static_cast<const float*>(data(id));
+    if (view.data) view.data += tensors.channel * view.channel_stride;
+  };
+  set(tensors.scale, part.scale);
+  set(tensors.offset, part.offset);
+}
 
 // `args`, with the weights of the plan if it has its own.
 inline Args WithWeights(const PlanData& plan, const Args& args) {
