@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cfenv>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <initializer_list>
 #include <vector>
@@ -66,24 +67,29 @@ class Operator {
         kv_heads_(spec.k_cache.shape[2]),
         head_dim_(spec.k_cache.shape[3]),
         q_heads_(spec.size_splits[0] / head_dim_),
-        half_arithmetic_(spec.numerics == Numerics::kAscend && spec.cos.dtype == DType::kF16) {}
+        half_arithmetic_(spec.numerics == Numerics::kAscend && spec.cos.dtype == DType::kF16),
+        head_(static_cast<size_t>(head_dim_)),
+        rotated_(head_.size()) {}
 
   void Token(int64_t token) {
     token_ = token;
     b_ = token / seq_len_;
     s_ = token % seq_len_;
-    for (int64_t n = 0; n < q_heads_; ++n) WriteHead(spec_.q, args_.q, n, Rotate(ReadHead(n)));
+    for (int64_t n = 0; n < q_heads_; ++n) {
+      ReadHead(n);
+      Rotate();
+      WriteHead(spec_.q, args_.q, n, rotated_);
+    }
     for (int64_t n = 0; n < kv_heads_; ++n) {
-      const std::vector<float> k = Rotate(ReadHead(q_heads_ + n));
-      const std::vector<float> v = ReadHead(q_heads_ + kv_heads_ + n);
-      if (spec_.kv_output) {
-        WriteHead(spec_.k, args_.k, n, k);
-        WriteHead(spec_.v, args_.v, n, v);
-      }
+      ReadHead(q_heads_ + n);
+      Rotate();
+      if (spec_.kv_output) WriteHead(spec_.k, args_.k, n, rotated_);
       Cache(spec_.k_cache, args_.k_cache, spec_.scale_k, args_.scale_k, spec_.offset_k,
-            args_.offset_k, n, k);
+            args_.offset_k, n, rotated_);
+      ReadHead(q_heads_ + kv_heads_ + n);
+      if (spec_.kv_output) WriteHead(spec_.v, args_.v, n, head_);
       Cache(spec_.v_cache, args_.v_cache, spec_.scale_v, args_.scale_v, spec_.offset_v,
-            args_.offset_v, n, v);
+            args_.offset_v, n, head_);
     }
   }
 
@@ -113,10 +119,8 @@ class Operator {
     return value;
   }
 
-  std::vector<float> ReadHead(int64_t head) const {
-    std::vector<float> values(static_cast<size_t>(head_dim_));
-    for (int64_t i = 0; i < head_dim_; ++i) values[i] = Dequantise(head * head_dim_ + i);
-    return values;
+  void ReadHead(int64_t head) {
+    for (int64_t i = 0; i < head_dim_; ++i) head_[i] = Dequantise(head * head_dim_ + i);
   }
 
   // Rounds to the arithmetic the rotation is done in.
@@ -130,20 +134,18 @@ class Operator {
   }
 
   // Step 3.
-  std::vector<float> Rotate(const std::vector<float>& head) const {
-    std::vector<float> out(head.size());
+  void Rotate() {
     const int64_t half = head_dim_ / 2;
     for (int64_t i = 0; i < half; ++i) {
-      const float first = Step(head[i]);
-      const float second = Step(head[i + half]);
+      const float first = Step(head_[i]);
+      const float second = Step(head_[i + half]);
       const float first_cos = Step(first * Angle(spec_.cos, args_.cos, i));
       const float second_sin = Step(second * Angle(spec_.sin, args_.sin, i));
       const float second_cos = Step(second * Angle(spec_.cos, args_.cos, i + half));
       const float first_sin = Step(first * Angle(spec_.sin, args_.sin, i + half));
-      out[i] = Step(first_cos - second_sin);
-      out[i + half] = Step(second_cos + first_sin);
+      rotated_[i] = Step(first_cos - second_sin);
+      rotated_[i + half] = Step(second_cos + first_sin);
     }
-    return out;
   }
 
   void WriteHead(const TensorSpec& tensor, void* data, int64_t head,
@@ -204,11 +206,16 @@ class Operator {
   int64_t token_ = 0;
   int64_t b_ = 0;
   int64_t s_ = 0;
+  // Of one head; allocated before anything is written.
+  std::vector<float> head_;
+  std::vector<float> rotated_;
 };
 
 }  // namespace
 
 void Compute(const Spec& spec, const Args& args, int64_t begin, int64_t end) {
+  // Where there is nothing to write, heads may be longer than any memory.
+  if (begin == end || spec.x.shape[spec.x.rank - 1] == 0) return;
   const DefaultEnvironment environment;
   Operator op(spec, args);
   for (int64_t token = begin; token < end; ++token) op.Token(token);

@@ -10,7 +10,8 @@
 
 namespace ropekv::reference {
 
-// Tokens [begin, end) of a call that has passed all checks.
+// Tokens [begin, end) of a call that has passed all checks. Throws std::bad_alloc or
+// std::length_error, if anything, before the first byte is written.
 void Compute(const Spec& spec, const Args& args, int64_t begin, int64_t end);
 
 }  // namespace ropekv::reference
