@@ -29,6 +29,15 @@ int64_t ElementAt(const TensorSpec& tensor, std::initializer_list<int64_t> index
   return element;
 }
 
+// Entry n in row-major order of a tensor of integers with one or two dimensions.
+int64_t ReadEntry(const TensorSpec& tensor, const void* data, int64_t n) {
+  const int64_t element = tensor.rank == 1
+                              ? ElementAt(tensor, {n})
+                              : ElementAt(tensor, {n / tensor.shape[1], n % tensor.shape[1]});
+  return tensor.dtype == DType::kI64 ? ReadAs<int64_t>(data, element)
+                                     : ReadAs<int32_t>(data, element);
+}
+
 float ReadFloat(const TensorSpec& tensor, const void* data, int64_t element) {
   switch (tensor.dtype) {
     case DType::kF16: return Decode(kBinary16, ReadAs<uint16_t>(data, element));
@@ -37,9 +46,19 @@ float ReadFloat(const TensorSpec& tensor, const void* data, int64_t element) {
   }
 }
 
+template <class T>
+void WriteAs(void* data, int64_t element, T value) {
+  std::memcpy(static_cast<char*>(data) + element * static_cast<int64_t>(sizeof(T)), &value,
+              sizeof(T));
+}
+
+// Rounds once, to the dtype of the tensor.
 void WriteFloat(const TensorSpec& tensor, void* data, int64_t element, float value) {
-  const uint16_t bits = Encode(tensor.dtype == DType::kF16 ? kBinary16 : kBfloat16, value);
-  std::memcpy(static_cast<char*>(data) + element * 2, &bits, 2);
+  switch (tensor.dtype) {
+    case DType::kF16: return WriteAs(data, element, Encode(kBinary16, value));
+    case DType::kBF16: return WriteAs(data, element, Encode(kBfloat16, value));
+    default: return WriteAs(data, element, value);
+  }
 }
 
 // The arithmetic of the contract while alive, then the caller's again, also after a bad_alloc.
@@ -67,6 +86,8 @@ class Operator {
         kv_heads_(spec.k_cache.shape[2]),
         head_dim_(spec.k_cache.shape[3]),
         q_heads_(spec.size_splits[0] / head_dim_),
+        rotary_dim_(spec.rotary_dim == 0 ? head_dim_ : spec.rotary_dim),
+        half_width_(spec.cos.shape[spec.cos.rank - 1] == rotary_dim_ / 2),
         half_arithmetic_(spec.numerics == Numerics::kAscend && spec.cos.dtype == DType::kF16),
         head_(static_cast<size_t>(head_dim_)),
         rotated_(head_.size()) {}
@@ -94,7 +115,7 @@ class Operator {
   }
 
  private:
-  // Step 1: dequantise channel h.
+  // Steps 1 to 5, for channel h.
   float Dequantise(int64_t h) const {
     const int64_t element =
         has_seq_ ? ElementAt(spec_.x, {b_, s_, h}) : ElementAt(spec_.x, {b_, h});
@@ -128,26 +149,38 @@ class Operator {
     return half_arithmetic_ ? Decode(kBinary16, Encode(kBinary16, value)) : value;
   }
 
-  float Angle(const TensorSpec& table, const void* data, int64_t i) const {
-    return ReadFloat(table, data,
-                     has_seq_ ? ElementAt(table, {b_, s_, 0, i}) : ElementAt(table, {b_, i}));
+  // The cos or sin for `channel`, which belongs to pair `pair`.
+  float Angle(const TensorSpec& table, const void* data, int64_t pair, int64_t channel) const {
+    const int64_t i = half_width_ ? pair : channel;
+    int64_t element = 0;
+    if (spec_.positions.present()) {
+      element = ElementAt(table, {ReadEntry(spec_.positions, args_.positions, token_), i});
+    } else {
+      element = has_seq_ ? ElementAt(table, {b_, s_, 0, i}) : ElementAt(table, {b_, i});
+    }
+    return ReadFloat(table, data, element);
   }
 
-  // Step 3.
+  // Step 6.
   void Rotate() {
-    const int64_t half = head_dim_ / 2;
-    for (int64_t i = 0; i < half; ++i) {
-      const float first = Step(head_[i]);
-      const float second = Step(head_[i + half]);
-      const float first_cos = Step(first * Angle(spec_.cos, args_.cos, i));
-      const float second_sin = Step(second * Angle(spec_.sin, args_.sin, i));
-      const float second_cos = Step(second * Angle(spec_.cos, args_.cos, i + half));
-      const float first_sin = Step(first * Angle(spec_.sin, args_.sin, i + half));
-      rotated_[i] = Step(first_cos - second_sin);
-      rotated_[i + half] = Step(second_cos + first_sin);
+    rotated_ = head_;
+    const int64_t pairs = rotary_dim_ / 2;
+    for (int64_t i = 0; i < pairs; ++i) {
+      const bool interleaved = spec_.rotary_style == RotaryStyle::kInterleaved;
+      const int64_t a = interleaved ? 2 * i : i;
+      const int64_t b = interleaved ? 2 * i + 1 : i + pairs;
+      const float first = Step(head_[a]);
+      const float second = Step(head_[b]);
+      const float first_cos = Step(first * Angle(spec_.cos, args_.cos, i, a));
+      const float second_sin = Step(second * Angle(spec_.sin, args_.sin, i, a));
+      const float second_cos = Step(second * Angle(spec_.cos, args_.cos, i, b));
+      const float first_sin = Step(first * Angle(spec_.sin, args_.sin, i, b));
+      rotated_[a] = Step(first_cos - second_sin);
+      rotated_[b] = Step(second_cos + first_sin);
     }
   }
 
+  // Step 7.
   void WriteHead(const TensorSpec& tensor, void* data, int64_t head,
                  const std::vector<float>& values) const {
     for (int64_t i = 0; i < head_dim_; ++i) {
@@ -157,7 +190,7 @@ class Operator {
     }
   }
 
-  // Step 4.
+  // Steps 9 to 12.
   static int8_t Quantise(float value, float scale, const float* offset) {
     float level = value / scale;
     if (offset) level = level + *offset;
@@ -165,33 +198,40 @@ class Operator {
     return static_cast<int8_t>(std::nearbyint(std::clamp(level, -128.0f, 127.0f)));
   }
 
-  static float Parameter(const TensorSpec& tensor, const void* data, int64_t head, int64_t i,
-                         int64_t head_dim) {
-    return ReadFloat(
-        tensor, data,
-        tensor.rank == 1 ? ElementAt(tensor, {head * head_dim + i}) : ElementAt(tensor, {head, i}));
+  // A scale or offset: one for all, for each head, or for each channel.
+  float Parameter(const TensorSpec& tensor, const void* data, int64_t head, int64_t i) const {
+    int64_t element = 0;
+    if (tensor.rank == 1) {
+      element = tensor.shape[0] == 1 ? 0 : ElementAt(tensor, {head * head_dim_ + i});
+    } else {
+      element = ElementAt(tensor, {head, tensor.shape[1] == 1 ? 0 : i});
+    }
+    return ReadFloat(tensor, data, element);
   }
 
-  // Steps 4 and 5.
+  // Step 8: the values of one head go where `indices` says.
   void Cache(const TensorSpec& cache, void* data, const TensorSpec& scale, const void* scale_data,
              const TensorSpec& offset, const void* offset_data, int64_t head,
              const std::vector<float>& values) const {
     int64_t c1 = b_;
     int64_t c2 = 0;
     if (spec_.cache_layout == CacheLayout::kPaged) {
-      const int64_t slot = ReadAs<int32_t>(args_.indices, ElementAt(spec_.indices, {token_}));
+      const int64_t slot = ReadEntry(spec_.indices, args_.indices, token_);
       if (slot < 0) return;
       c1 = slot / cache.shape[1];
       c2 = slot % cache.shape[1];
     } else {
-      c2 = ReadAs<int32_t>(args_.indices, ElementAt(spec_.indices, {b_})) + s_;
+      c2 = ReadEntry(spec_.indices, args_.indices, b_) + s_;
     }
     for (int64_t i = 0; i < head_dim_; ++i) {
-      const float divisor = Parameter(scale, scale_data, head, i, head_dim_);
-      const float shift =
-          offset.present() ? Parameter(offset, offset_data, head, i, head_dim_) : 0.0f;
-      const int8_t level = Quantise(values[i], divisor, offset.present() ? &shift : nullptr);
-      static_cast<int8_t*>(data)[ElementAt(cache, {c1, c2, head, i})] = level;
+      const int64_t element = ElementAt(cache, {c1, c2, head, i});
+      if (cache.dtype != DType::kI8) {
+        WriteFloat(cache, data, element, values[i]);
+        continue;
+      }
+      const float divisor = Parameter(scale, scale_data, head, i);
+      const float shift = offset.present() ? Parameter(offset, offset_data, head, i) : 0.0f;
+      WriteAs(data, element, Quantise(values[i], divisor, offset.present() ? &shift : nullptr));
     }
   }
 
@@ -202,6 +242,8 @@ class Operator {
   const int64_t kv_heads_;
   const int64_t head_dim_;
   const int64_t q_heads_;
+  const int64_t rotary_dim_;
+  const bool half_width_;  // both channels of a pair share an entry of cos and sin
   const bool half_arithmetic_;
   int64_t token_ = 0;
   int64_t b_ = 0;
