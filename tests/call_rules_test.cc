@@ -1,101 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every rule about a call's data: breaking it names the culprit, and no output byte changes.
+// Every rule about a call's pointers and options: breaking it names the culprit, and no output byte
+// changes.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <functional>
+#include <string>
 
-#include "support/problem.h"
+#include "support/refusal.h"
 #include "support/simple_case.h"
 
 namespace ropekv::testing {
 namespace {
 
-constexpr auto kContiguous = CacheLayout::kContiguous;
 constexpr auto kPaged = CacheLayout::kPaged;
 
-// Run, CheckArgs and RunReference must agree on refusing, and leave everything as it was.
-void ExpectRefused(Problem& problem, const Args& args, const RunOptions& options, StatusCode code,
-                   const std::string& message) {
-  const Result<Plan> plan = MakePlan(problem.spec());
-  ASSERT_TRUE(plan.ok()) << plan.status().message();
-  for (const auto& call : {&ropekv::Run, &RunReference, &CheckArgs}) {
-    const Status status = call(*plan, args, options);
-    EXPECT_EQ(status.code(), code);
-    EXPECT_EQ(status.message(), message);
-  }
-  EXPECT_EQ(problem.CompareUntouched(), "");
-}
-
-void ExpectBadIndex(CacheLayout layout, int entry, int32_t value, const std::string& message) {
-  Problem problem(SimpleSpec(layout), Flavour::kPlain, 1);
-  static_cast<int32_t*>(problem.MutableInput(TensorId::kIndices))[entry] = value;
-  ExpectRefused(problem, problem.actual(), {}, StatusCode::kBadIndex, message);
-}
-
-TEST(Indices, ContiguousRange) {
-  // 8 positions, 3 tokens a row.
-  ExpectBadIndex(kContiguous, 0, -1, "indices: has -1 for batch row 0; must be in [0, 5]");
-  ExpectBadIndex(kContiguous, 1, 6, "indices: has 6 for batch row 1; must be in [0, 5]");
-  ExpectBadIndex(kContiguous, 1, INT32_MIN,
-                 "indices: has -2147483648 for batch row 1; must be in [0, 5]");
-}
-
-TEST(Indices, PagedRange) {
-  ExpectBadIndex(kPaged, 5, 16,
-                 "indices: has slot 16 for token 5; must be negative (padding) or in [0, 15]");
-  ExpectBadIndex(
-      kPaged, 0, INT32_MAX,
-      "indices: has slot 2147483647 for token 0; must be negative (padding) or in [0, 15]");
-}
-
-TEST(Indices, LegalLimits) {
-  for (const CacheLayout layout : {kContiguous, kPaged}) {
-    Problem problem(SimpleSpec(layout), Flavour::kPlain, 1);
-    auto* indices = static_cast<int32_t*>(problem.MutableInput(TensorId::kIndices));
-    indices[0] = 0;
-    indices[1] = layout == kPaged ? 15 : 5;
-    for (int i = 2; layout == kPaged && i < 6; ++i) indices[i] = -i;
-    const Plan plan = MakePlan(problem.spec()).value();
-    EXPECT_EQ(RunAndCompare(problem, plan, {}), "");
-  }
-}
-
-TEST(Indices, DuplicateSlots) {
-  Problem problem(SimpleSpec(kPaged), Flavour::kPlain, 1);
-  auto* slots = static_cast<int32_t*>(problem.MutableInput(TensorId::kIndices));
-  const int32_t values[] = {3, 7, -1, -1, 9, 7};
-  std::copy(std::begin(values), std::end(values), slots);
-  ExpectRefused(problem, problem.actual(), {}, StatusCode::kBadIndex,
-                "indices: has slot 7 for both token 1 and token 5; slots must be distinct");
-
-  // A caller may vouch for the slots instead; a slice sees its own only.
-  const Plan plan = MakePlan(problem.spec()).value();
-  EXPECT_TRUE(CheckArgs(plan, problem.actual(), {.check_duplicate_slots = false}).ok());
-  EXPECT_TRUE(CheckArgs(plan, problem.actual(), {.token_begin = 2}).ok());
-}
-
-Status RunSlice(const Plan& plan, const Problem& problem, int64_t begin, int64_t end) {
-  return ropekv::Run(plan, problem.actual(), {.token_begin = begin, .token_end = end});
-}
-
-// A bad index outside the slice does not concern it.
-TEST(Indices, OnlyOfTheSlice) {
-  Problem paged(SimpleSpec(kPaged), Flavour::kPlain, 1);
-  static_cast<int32_t*>(paged.MutableInput(TensorId::kIndices))[4] = 99;
-  const Plan plan = MakePlan(paged.spec()).value();
-  EXPECT_TRUE(RunSlice(plan, paged, 0, 4).ok());
-  EXPECT_FALSE(RunSlice(plan, paged, 4, 5).ok());
-
-  Problem contiguous(SimpleSpec(kContiguous), Flavour::kPlain, 1);
-  static_cast<int32_t*>(contiguous.MutableInput(TensorId::kIndices))[1] = 99;
-  const Plan other = MakePlan(contiguous.spec()).value();
-  EXPECT_TRUE(RunSlice(other, contiguous, 0, 3).ok());
-  EXPECT_FALSE(RunSlice(other, contiguous, 0, 4).ok());
-}
-
 TEST(Pointers, NullOfEveryTensor) {
-  Problem problem(SimpleSpec(kPaged), Flavour::kPlain, 1);
+  Problem problem(TableSpec(kPaged), Flavour::kPlain, 1);
   for (const TensorField& field : kTensorFields) {
     Args args = problem.actual();
     if (field.output) {
@@ -109,7 +28,7 @@ TEST(Pointers, NullOfEveryTensor) {
 }
 
 TEST(Pointers, MisalignedOfEveryTensor) {
-  Problem problem(SimpleSpec(kPaged), Flavour::kPlain, 1);
+  Problem problem(TableSpec(kPaged), Flavour::kPlain, 1);
   int tried = 0;
   for (const TensorField& field : kTensorFields) {
     const int64_t bytes = ElementBytes((problem.spec().*field.spec).dtype);
@@ -133,7 +52,7 @@ TEST(Pointers, MisalignedOfEveryTensor) {
 }
 
 TEST(Pointers, OutputsOverlap) {
-  Problem problem(SimpleSpec(kPaged), Flavour::kPlain, 1);
+  Problem problem(TableSpec(kPaged), Flavour::kPlain, 1);
   int tried = 0;
   for (const TensorField& output : kTensorFields) {
     if (!output.output) continue;
@@ -155,7 +74,7 @@ TEST(Pointers, OutputsOverlap) {
 }
 
 TEST(Options, Refused) {
-  Problem problem(SimpleSpec(kPaged), Flavour::kPlain, 1);
+  Problem problem(TableSpec(kPaged), Flavour::kPlain, 1);
   const Args args = problem.actual();
   ExpectRefused(problem, args, {.num_threads = -1}, StatusCode::kBadOption,
                 "num_threads: is -1; must be >= 0");

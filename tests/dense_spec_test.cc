@@ -78,6 +78,49 @@ TEST(DenseSpec, SequencesAndEveryOptionalTensor) {
   EXPECT_TRUE(MakePlan(spec).ok());
 }
 
+TEST(DenseSpec, RowsForAPartOfEachHead) {
+  Shape shape = kSmall;
+  shape.seq_len = 2;
+  shape.cache_shape = {5, 16};
+  shape.rotary_dim = 6;
+  shape.angles_dtype = DType::kF32;
+  const Spec spec = DenseSpec(shape);
+  EXPECT_EQ(spec.cos.shape, Dense(DType::kF32, {3, 2, 1, 6}).shape);
+  EXPECT_EQ(spec.sin.dtype, DType::kF32);
+  EXPECT_EQ(spec.q.dtype, DType::kBF16);
+  EXPECT_EQ(spec.rotary_dim, 6);
+  EXPECT_EQ(spec.rotary_style, RotaryStyle::kHalf);
+  EXPECT_FALSE(spec.positions.present());
+  EXPECT_TRUE(MakePlan(spec).ok());
+}
+
+TEST(DenseSpec, ATableAndCachesThatAreNotQuantised) {
+  Shape shape = kSmall;
+  shape.seq_len = 2;
+  shape.cache_dtype = DType::kF16;
+  shape.index_dtype = DType::kI64;
+  shape.num_positions = 40;
+  shape.rotary_dim = 4;
+  shape.rotary_style = RotaryStyle::kInterleaved;
+  shape.half_width_angles = true;
+  shape.offsets = true;  // of i8 caches alone
+  const Spec spec = DenseSpec(shape);
+  const TensorSpec cache = Dense(DType::kF16, {5, 16, 2, 8});
+  const TensorSpec table = Dense(DType::kBF16, {40, 2});
+  const TensorSpec integers = Dense(DType::kI64, {6});
+  ExpectTensors(spec, {{TensorId::kX, Dense(DType::kBF16, {3, 2, 64})},
+                       {TensorId::kCos, table},
+                       {TensorId::kSin, table},
+                       {TensorId::kKCache, cache},
+                       {TensorId::kVCache, cache},
+                       {TensorId::kIndices, integers},
+                       {TensorId::kQ, Dense(DType::kBF16, {3, 2, 4, 8})},
+                       {TensorId::kPositions, integers}});
+  EXPECT_EQ(spec.rotary_dim, 4);
+  EXPECT_EQ(spec.rotary_style, RotaryStyle::kInterleaved);
+  EXPECT_TRUE(MakePlan(spec).ok());
+}
+
 // Without tokens and blocks no tensor's own size gives an overflow away.
 TEST(DenseSpec, MakePlanRefusesNonsense) {
   constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
@@ -93,6 +136,17 @@ TEST(DenseSpec, MakePlanRefusesNonsense) {
       // 8 heads of 2^61, or 2^61 heads of 8, are 2^64 channels.
       for (const int64_t value : {int64_t{-1}, int64_t{1} << 61, kMax, kMax - 1, -kMax - 1}) {
         Shape bad = shape;
+        bad.*size = value;
+        const Status status = MakePlan(DenseSpec(bad)).status();
+        EXPECT_EQ(status.code(), StatusCode::kBadShape) << value << ": " << status.message();
+      }
+    }
+  }
+  for (const bool empty : {false, true}) {
+    for (const int64_t value : {int64_t{-1}, int64_t{1} << 61, kMax, kMax - 1, -kMax - 1}) {
+      for (const auto size : {&Shape::rotary_dim, &Shape::num_positions}) {
+        Shape bad = kSmall;
+        if (empty) bad.batch = 0;
         bad.*size = value;
         const Status status = MakePlan(DenseSpec(bad)).status();
         EXPECT_EQ(status.code(), StatusCode::kBadShape) << value << ": " << status.message();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A small call with every tensor present, for tests that change one thing at a time.
+// Small calls with every tensor present, for tests that change one thing at a time.
 #ifndef ROPEKV_TESTS_SUPPORT_SIMPLE_CASE_H_
 #define ROPEKV_TESTS_SUPPORT_SIMPLE_CASE_H_
 
@@ -7,7 +7,8 @@
 
 namespace ropekv::testing {
 
-// Six tokens of i32 x. Paged: 4 blocks of 4 slots; contiguous: 2 rows of 8 positions.
+// Six tokens of i32 x. Paged: 4 blocks of 4 slots; contiguous: 2 rows of 8 positions. Every tensor
+// that the NPU's operator has.
 inline Shape SimpleShape(CacheLayout layout) {
   const bool paged = layout == CacheLayout::kPaged;
   return {.batch = 2,
@@ -26,6 +27,13 @@ inline Shape SimpleShape(CacheLayout layout) {
 }
 
 inline Spec SimpleSpec(CacheLayout layout) { return DenseSpec(SimpleShape(layout)); }
+
+// With `positions`, too, for a table of 9 rows.
+inline Spec TableSpec(CacheLayout layout) {
+  Shape shape = SimpleShape(layout);
+  shape.num_positions = 9;
+  return DenseSpec(shape);
+}
 
 }  // namespace ropekv::testing
 
