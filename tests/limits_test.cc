@@ -100,6 +100,58 @@ TEST(Limits, NoTokens) {
   }
 }
 
+// Of a table without rows, too, and of one whose rows nobody asks for.
+TEST(Limits, NoTokensAndATable) {
+  for (const int64_t rows : {0, 9}) {
+    Shape shape = SimpleShape(kPaged);
+    shape.batch = 0;
+    shape.num_positions = 9;
+    Spec spec = DenseSpec(shape);
+    spec.cos = spec.sin = Dense(DType::kF16, {rows, 16});
+    for (const bool folded : {false, true}) {
+      if (folded) spec.positions = Dense(DType::kI32, {0, 3});
+      const Result<Plan> plan = MakePlan(spec);
+      ASSERT_TRUE(plan.ok()) << plan.status().message();
+      Problem problem(spec, Flavour::kPlain, 1);
+      Args args = problem.actual();
+      args.positions = nullptr;
+      if (rows == 0) args.cos = args.sin = nullptr;
+      for (const auto& call : {&ropekv::Run, &RunReference, &CheckArgs}) {
+        const Status status = call(*plan, args, {});
+        EXPECT_TRUE(status.ok()) << status.message();
+      }
+      EXPECT_EQ(problem.CompareUntouched(), "");
+    }
+  }
+}
+
+// With a stride of 0 a table may have more rows than 32 bits can count.
+TEST(Limits, ATableOfManyRows) {
+  constexpr int64_t kRows = int64_t{1} << 50;
+  Shape shape = SimpleShape(kPaged);
+  shape.index_dtype = DType::kI64;
+  shape.num_positions = 9;
+  Problem problem(DenseSpec(shape), Flavour::kPlain, 1);
+  auto* positions = static_cast<int64_t*>(problem.MutableInput(TensorId::kPositions));
+  for (int i = 0; i < 6; ++i) positions[i] = i % 2 ? kRows - 1 : i;
+  Spec spec = problem.spec();
+  for (TensorSpec* table : {&spec.cos, &spec.sin}) {
+    table->shape[0] = kRows;
+    table->stride[0] = 0;
+  }
+  for (const Target target : UsableTargets()) {
+    spec.target = target;
+    const Result<Plan> plan = MakePlan(spec);
+    ASSERT_TRUE(plan.ok()) << plan.status().message();
+    Coverage coverage;
+    ASSERT_EQ(RunAndCompare(problem, *plan, {}, &coverage), "");
+    EXPECT_GT(coverage.changed_bytes, 0);
+  }
+  positions[4] = kRows;
+  EXPECT_EQ(CheckArgs(MakePlan(spec).value(), problem.actual()).message(),
+            "positions: has 1125899906842624 for token 4; must be in [0, 1125899906842623]");
+}
+
 // A cache without blocks has no slots: only padding is legal.
 TEST(Limits, NoCacheBlocks) {
   const Spec spec = Sized(kPaged, 1, 2, 1, 1, 0);
@@ -121,17 +173,24 @@ TEST(Limits, NoCacheBlocks) {
 TEST(Limits, RowsLongerThanMemory) {
   constexpr int64_t kHuge = int64_t{1} << 60;
   for (const int64_t tokens : {0, 1}) {
-    Spec spec = DenseSpec({.batch = tokens,
-                           .num_kv_heads = 1,
-                           .head_dim = kHuge,
-                           .cache_layout = kPaged,
-                           .cache_shape = {0, 1}});
-    for (TensorSpec* tensor : {&spec.x, &spec.cos, &spec.sin, &spec.scale_k, &spec.scale_v}) {
-      tensor->stride = {};
+    for (const int64_t rotary_dim : {int64_t{0}, int64_t{2}, kHuge - 2}) {
+      for (const bool table : {false, true}) {
+        Spec spec = DenseSpec({.batch = tokens,
+                               .num_kv_heads = 1,
+                               .head_dim = kHuge,
+                               .cache_layout = kPaged,
+                               .cache_shape = {0, 1},
+                               .num_positions = table ? 2 : 0,
+                               .rotary_dim = rotary_dim,
+                               .half_width_angles = table});
+        for (TensorSpec* tensor : {&spec.x, &spec.cos, &spec.sin, &spec.scale_k, &spec.scale_v}) {
+          tensor->stride = {};
+        }
+        const Result<Plan> plan = MakePlan(spec);
+        ASSERT_TRUE(plan.ok()) << plan.status().message();
+        EXPECT_EQ(plan->num_tokens(), tokens);
+      }
     }
-    const Result<Plan> plan = MakePlan(spec);
-    ASSERT_TRUE(plan.ok()) << plan.status().message();
-    EXPECT_EQ(plan->num_tokens(), tokens);
   }
 }
 
