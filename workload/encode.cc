@@ -61,6 +61,7 @@ void Store(const Buffer& tensor, DType dtype, int64_t index, float value) {
     case DType::kBF16: tensor.as<uint16_t>()[index] = ToBF16(value); return;
     case DType::kF32: tensor.as<float>()[index] = value; return;
     case DType::kI8:
+    case DType::kI64:
     case DType::kNone: return;
   }
 }

@@ -15,6 +15,8 @@ namespace ropekv::workload {
 namespace {
 
 constexpr float kTypicalActivationScale = 0.02f;
+// The stream that channels are drawn from. No tensor's: positions are not drawn.
+constexpr auto kChannelStream = static_cast<uint64_t>(TensorId::kPositions);
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -51,7 +53,7 @@ class Generator {
 
   // How far each of the H channels spreads, and where its bias puts it.
   void DrawChannels() {
-    Random random = Stream(TensorId::kNoTensor);
+    Random random(options_.seed, kChannelStream);
     for (int64_t h = 0; h < model_.hidden(); ++h) {
       const float outlier = random.Below(17) == 0 ? 8.0f : 1.0f;
       deviation_.push_back(outlier * random.Uniform(0.5f, 1.5f));

@@ -41,7 +41,8 @@ std::vector<std::string_view> LegalDTypes(TensorId id) {
     case TensorId::kSin: return {"F16", "BF16"};
     case TensorId::kKCache:
     case TensorId::kVCache: return {"I8"};
-    case TensorId::kIndices: return {"I32", kStoredI64};
+    case TensorId::kIndices:
+    case TensorId::kPositions: return {"I32", "I64"};
     case TensorId::kBias: return {"F32", "F16", "BF16", "I32"};
     default: return {"F32"};
   }
@@ -60,7 +61,7 @@ TensorSpec ToTensorSpec(const std::string& path, TensorId id, const StoredTensor
                                                              shape.size(), TensorSpec::kMaxRank));
   }
   TensorSpec tensor;
-  tensor.dtype = stored.dtype == kStoredI64 ? DType::kI32 : FindDType(stored.dtype);
+  tensor.dtype = id == TensorId::kIndices ? DType::kI32 : FindDType(stored.dtype);
   tensor.rank = static_cast<int>(shape.size());
   int64_t stride = 1;
   for (int i = tensor.rank - 1; i >= 0; --i) {
@@ -166,7 +167,7 @@ Case CaseFile::Load() {
     const TensorField* field = FindField(stored.name, BelongsToCase);
     if (field == nullptr) continue;
     const Buffer& buffer = loaded[field->id];
-    if (stored.dtype == kStoredI64) {
+    if (field->id == TensorId::kIndices && FindDType(stored.dtype) == DType::kI64) {
       ReadNarrowed(stored, &reader_, buffer);
     } else {
       // A scale that is broadcast has fewer than the buffer holds.

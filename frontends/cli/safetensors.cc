@@ -55,7 +55,8 @@ std::string ReadHeader(InputFile& file) {
   return text;
 }
 
-constexpr DType kStoredDTypes[] = {DType::kI8, DType::kI32, DType::kF16, DType::kBF16, DType::kF32};
+constexpr DType kStoredDTypes[] = {DType::kI8,  DType::kI32,  DType::kI64,
+                                   DType::kF16, DType::kBF16, DType::kF32};
 
 }  // namespace
 
@@ -67,6 +68,7 @@ std::string_view StoredName(DType dtype) {
   switch (dtype) {
     case DType::kI8: return "I8";
     case DType::kI32: return "I32";
+    case DType::kI64: return "I64";
     case DType::kF16: return "F16";
     case DType::kBF16: return "BF16";
     case DType::kF32: return "F32";
@@ -82,9 +84,7 @@ DType FindDType(std::string_view stored_name) {
   return DType::kNone;
 }
 
-int64_t StoredBytes(std::string_view dtype) {
-  return dtype == kStoredI64 ? 8 : ElementBytes(FindDType(dtype));
-}
+int64_t StoredBytes(std::string_view dtype) { return ElementBytes(FindDType(dtype)); }
 
 SafetensorsReader::SafetensorsReader(const std::string& path) : file_(path) {
   const std::string text = ReadHeader(file_);

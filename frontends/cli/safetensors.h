@@ -38,10 +38,7 @@ std::string_view StoredName(DType dtype);
 // The inverse; kNone if there is none.
 DType FindDType(std::string_view stored_name);
 
-// Indices in 64 bits, which the operator does not take.
-inline constexpr std::string_view kStoredI64 = "I64";
-
-// The bytes of an element, for the dtypes that have a StoredName and I64; 0 for all others.
+// The bytes of an element, for the dtypes that have a StoredName; 0 for all others.
 int64_t StoredBytes(std::string_view dtype);
 
 // Reads a file from front to back: it may be a pipe, of which nothing is kept but the header.

@@ -33,7 +33,7 @@ class Bounds : public AclTest {
  protected:
   void SetUp() override {
     AclTest::SetUp();
-    for (const TensorField& field : kTensorFields) {
+    for (const TensorField& field : kOperatorFields) {
       void* memory = nullptr;
       ASSERT_EQ(aclrtMalloc(&memory, kPage / 2, ACL_MEM_MALLOC_HUGE_FIRST), 0);
       memory_[static_cast<size_t>(field.id)] = memory;
@@ -62,7 +62,7 @@ class Bounds : public AclTest {
   }
 
   const Spec spec_ = SmallSpec();
-  std::array<void*, kNumTensors> memory_{};
+  std::array<void*, kOperatorFields.size()> memory_{};
   void* guards_ = nullptr;
   char* host_ = nullptr;  // memory that the library knows nothing of
   AclCall call_{spec_, Args{}};
@@ -70,7 +70,7 @@ class Bounds : public AclTest {
 
 TEST_F(Bounds, OffsetOfEachParameter) {
   ASSERT_EQ(call_.Run(stream_), 0) << TakeMessage();
-  for (const TensorField& field : kTensorFields) {
+  for (const TensorField& field : kOperatorFields) {
     SCOPED_TRACE(field.name);
     void* const device = memory_[static_cast<size_t>(field.id)];
     for (const int64_t offset : kBadOffsets) {

@@ -10,6 +10,7 @@ aclDataType ToAcl(DType dtype) {
     case DType::kF16: return ACL_FLOAT16;
     case DType::kBF16: return ACL_BF16;
     case DType::kF32: return ACL_FLOAT;
+    case DType::kI64: return ACL_INT64;
     case DType::kNone: return ACL_DT_UNDEFINED;
   }
   return ACL_DT_UNDEFINED;
@@ -28,7 +29,7 @@ AclCall::AclCall(const Spec& spec, const Args& args)
     : size_splits(aclCreateIntArray(spec.size_splits.data(), 3), aclDestroyIntArray),
       cache_mode(spec.cache_layout == CacheLayout::kPaged ? "page" : "contiguous"),
       kv_output(spec.kv_output) {
-  for (const TensorField& field : kTensorFields) {
+  for (const TensorField& field : kOperatorFields) {
     const TensorSpec& tensor = spec.*field.spec;
     const auto index = static_cast<size_t>(field.id);
     // Different offsets, so that a forgotten one shows.

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "acl/acl.h"
@@ -12,6 +13,9 @@
 #include "ropekv/ropekv.h"
 
 namespace ropekv::testing {
+
+// The operator's tensors; the native interface has more.
+inline constexpr auto kOperatorFields = std::span(kTensorFields).first<16>();
 
 // DenseSpec with the numerics of the interface, unless ROPEKV_NUMERICS says otherwise.
 inline Spec AscendSpec(const Shape& shape) {
@@ -46,7 +50,7 @@ struct AclCall {
     tensors[static_cast<size_t>(id)] = MakeTensor(spec, address);
   }
 
-  std::array<TensorPtr, kNumTensors> tensors;  // k and v are empty ones unless kv_output
+  std::array<TensorPtr, kOperatorFields.size()> tensors;  // k and v are empty ones unless kv_output
   std::unique_ptr<aclIntArray, aclnnStatus (*)(const aclIntArray*)> size_splits;
   std::string cache_mode;
   char* quant_mode = nullptr;

@@ -42,7 +42,9 @@ std::vector<Rule> Rules() {
       {"CosDType", With(kCos, Dense(f32, {2, 3, 1, 16})), 161002, "cos"},
       {"SinDType", With(kSin, Dense(DType::kBF16, {2, 3, 1, 16})), 161002, "sin"},
       {"XCosDType", With(kX, Dense(DType::kBF16, {2, 3, 128})), 161002, "cos"},
+      {"IndicesInt64", With(kIndices, Dense(DType::kI64, {2})), 161002, "indices"},
       {"CacheDType", With(kKCache, Dense(f32, {2, 8, 2, 16})), 161002, "kCacheRef"},
+      {"HalfCache", With(kVCache, Dense(DType::kF16, {2, 8, 2, 16})), 161002, "vCacheRef"},
       {"IndicesDType", With(kIndices, Dense(f32, {2})), 161002, "indices"},
       {"ScaleDType", With(kScaleV, Dense(DType::kF16, {2, 16})), 161002, "scaleV"},
       {"QDType", With(kQ, Dense(f32, {2, 3, 4, 16})), 161002, "qOut"},
@@ -57,6 +59,12 @@ std::vector<Rule> Rules() {
       {"XRankFour", With(kX, Dense(DType::kI32, {2, 3, 1, 128})), 561002, "x"},
       {"CosShape", With(kCos, Dense(DType::kF16, {2, 3, 16})), 561002, "cos"},
       {"SinShape", With(kSin, Dense(DType::kF16, {2, 3, 1, 8})), 561002, "sin"},
+      {"HalfWidth",
+       [](AclCall& call) {
+         With(kCos, Dense(DType::kF16, {2, 3, 1, 8}))(call);
+         With(kSin, Dense(DType::kF16, {2, 3, 1, 8}))(call);
+       },
+       561002, "cos"},
       {"CacheRank", With(kKCache, Dense(DType::kI8, {16, 2, 16})), 561002, "kCacheRef"},
       {"CacheShapes", With(kVCache, Dense(DType::kI8, {2, 9, 2, 16})), 561002, "vCacheRef"},
       {"CacheRows",
@@ -68,6 +76,9 @@ std::vector<Rule> Rules() {
       {"IndicesShape", With(kIndices, Dense(DType::kI32, {6})), 561002, "indices"},
       {"IndicesShapePaged", [](AclCall& call) { call.cache_mode = "page"; }, 561002, "indices"},
       {"ScaleShape", With(kScaleK, Dense(f32, {31})), 561002, "scaleK"},
+      {"OneScale", With(kScaleK, Dense(f32, {1})), 561002, "scaleK"},
+      {"ScaleAHead", With(kScaleV, Dense(f32, {2, 1})), 561002, "scaleV"},
+      {"OneOffset", With(kOffsetK, Dense(f32, {1, 1})), 561002, "offsetKOptional"},
       {"OffsetShape", With(kOffsetV, Dense(f32, {33})), 561002, "offsetVOptional"},
       {"NoWeightScale", Absent(kWeightScale), 561002, "weightScaleOptional"},
       {"WeightShape", With(kWeightScale, Dense(f32, {127})), 561002, "weightScaleOptional"},

@@ -160,8 +160,8 @@ TEST(PhaseOne, GarbageIsRefusedOrPlanned) {
     if (rng.Int(0, 1)) spec.kv_output = false;
     AclCall call(spec, Args{});
     for (int changes = static_cast<int>(rng.Int(1, 3)); changes > 0; --changes) {
-      const auto at = static_cast<size_t>(rng.Int(0, kNumTensors));
-      if (at < kNumTensors) {
+      const auto at = static_cast<size_t>(rng.Int(0, kOperatorFields.size()));
+      if (at < kOperatorFields.size()) {
         aclDataType dtype = ACL_FLOAT;
         aclGetDataType(call.tensors[at].get(), &dtype);
         call.tensors[at] = AnyTensor(rng, dtype);

@@ -139,7 +139,7 @@ TEST(Stale, DataBuffer) {
 }
 
 TEST(Stale, EachParameterOfPhaseOne) {
-  for (const TensorField& field : kTensorFields) {
+  for (const TensorField& field : kOperatorFields) {
     Fixture fixture;
     ASSERT_EQ(aclDestroyTensor(fixture.call.tensor(field.id)), 0);
     ExpectFailure(fixture.call.Prepare(), 161002, "is not an aclTensor, or has been destroyed");

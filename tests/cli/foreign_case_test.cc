@@ -43,12 +43,12 @@ TEST(ForeignCase, WhatNoCaseHasIsRemarkedOn) {
   const BentCase bent([](Parts* parts) {
     parts->metadata["step"] = "7";
     parts->metadata["format"] = "pt";
-    parts->Add({.name = "positions", .dtype = "I64", .shape = {1}}, "01234567");
+    parts->Add({.name = "logits", .dtype = "I64", .shape = {1}}, "01234567");
     parts->Add({.name = "half a byte\n", .dtype = "F4", .shape = {2}}, "0");
     parts->Add({.name = "q", .dtype = "F64", .shape = {1, 1, 1, 1, 1}}, "01234567");
   });
   EXPECT_EQ(bent.Note(),
-            "tensor 'positions' is not used; tensor 'half a byte\\x0a' is not used; "
+            "tensor 'logits' is not used; tensor 'half a byte\\x0a' is not used; "
             "tensor 'q' is not used; metadata 'step' is not used");
   ExpectSameBytes(bent.Load(), bent.made());
 }

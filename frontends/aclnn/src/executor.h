@@ -16,7 +16,7 @@ namespace ropekv::acl {
 // An operator as the address refresh calls and the messages see it.
 struct OperatorInfo {
   const char* name;
-  std::array<const char*, kNumTensors> tensor_names;  // by TensorId
+  std::array<const char*, kNumTensors> tensor_names;  // by TensorId; null: not of this operator
   std::span<const TensorId> inputs;                   // by index
   std::span<const TensorId> outputs;
 };

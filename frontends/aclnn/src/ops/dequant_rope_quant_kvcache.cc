@@ -14,13 +14,17 @@
 #include "error.h"
 #include "executor.h"
 #include "meta.h"
+#include "ops/device_shapes.h"
 #include "translate.h"
 
 namespace ropekv::acl {
 namespace {
 
-using TensorHandles = std::array<const aclTensor*, kNumTensors>;         // by TensorId
-using Tensors = std::array<std::shared_ptr<const Tensor>, kNumTensors>;  // null: not given
+// What the native interface has besides is never given.
+constexpr auto kFields =
+    std::span(kTensorFields).first<static_cast<size_t>(TensorId::kPositions)>();
+using TensorHandles = std::array<const aclTensor*, kFields.size()>;         // by TensorId
+using Tensors = std::array<std::shared_ptr<const Tensor>, kFields.size()>;  // null: not given
 
 constexpr TensorId kInputs[] = {
     TensorId::kX,       TensorId::kCos,     TensorId::kSin,         TensorId::kKCache,
@@ -46,7 +50,7 @@ bool IsOptional(TensorId id) { return id >= TensorId::kOffsetK && id <= TensorId
 
 int CheckNull(const TensorHandles& tensors, const aclIntArray* size_splits,
               const uint64_t* workspace_size, aclOpExecutor* const* executor) {
-  for (const TensorField& field : kTensorFields) {
+  for (const TensorField& field : kFields) {
     if (!tensors[static_cast<size_t>(field.id)] && !IsOptional(field.id)) {
       return Fail(kErrParamNullptr, "%s is null", NameOf(field.id));
     }
@@ -108,7 +112,7 @@ const char* LegalDTypes(TensorId id) {
 }
 
 int CheckKernel(const Tensors& tensors, bool optional) {
-  for (const TensorField& field : kTensorFields) {
+  for (const TensorField& field : kFields) {
     const Tensor* tensor = tensors[static_cast<size_t>(field.id)].get();
     if (!tensor || IsOptional(field.id) != optional) continue;
     const int code = optional ? kErrFindKernel : kErrParamInvalid;
@@ -201,7 +205,7 @@ int PlanErrorCode(StatusCode code) {
 
 // Whatever the shape says, the device writes this much.
 int CheckOutputSizes(const Spec& spec, const Tensors& tensors) {
-  for (const TensorField& field : kTensorFields) {
+  for (const TensorField& field : kFields) {
     const TensorSpec& output = spec.*field.spec;
     if (field.id < TensorId::kQ || !output.present()) continue;
     int64_t needed = 1;
@@ -225,14 +229,14 @@ aclnnStatus Prepare(const Tensors& tensors, const std::vector<int64_t>& size_spl
     return Fail(kErrTiling, "sizeSplits: has %zu entries; expected 3", size_splits.size());
   }
   const Spec spec = MakeSpec(tensors, size_splits, cache_mode, kv_output);
+  if (const int code = CheckDeviceShapes(kOperator, spec)) return code;
   const Result<Plan> plan = MakePlan(spec);
   if (!plan.ok()) {
-    const Status status = plan.status();
-    return FailWith(PlanErrorCode(status.code()), Describe(kOperator, status));
+    return FailWith(PlanErrorCode(plan.status().code()), Describe(kOperator, plan.status()));
   }
   if (const int code = CheckOutputSizes(spec, tensors)) return code;
   Executor made{.op = kOperator, .plan = *plan, .args = {}};
-  for (const TensorField& field : kTensorFields) {
+  for (const TensorField& field : kFields) {
     const Tensor* tensor = tensors[static_cast<size_t>(field.id)].get();
     if (!tensor) continue;
     const TensorSpec& used = spec.*field.spec;
@@ -262,24 +266,24 @@ aclnnStatus aclnnDequantRopeQuantKvcacheGetWorkspaceSize(
     const aclTensor* kOut, const aclTensor* vOut, uint64_t* workspaceSize,
     aclOpExecutor** executor) {
   return AclnnCall(__func__, [&]() -> aclnnStatus {
-    const std::array<const aclTensor*, ropekv::kNumTensors> handles = {x,
-                                                                       cos,
-                                                                       sin,
-                                                                       kCacheRef,
-                                                                       vCacheRef,
-                                                                       indices,
-                                                                       scaleK,
-                                                                       scaleV,
-                                                                       offsetKOptional,
-                                                                       offsetVOptional,
-                                                                       weightScaleOptional,
-                                                                       activationScaleOptional,
-                                                                       biasOptional,
-                                                                       qOut,
-                                                                       kOut,
-                                                                       vOut};
+    const TensorHandles handles{x,
+                                cos,
+                                sin,
+                                kCacheRef,
+                                vCacheRef,
+                                indices,
+                                scaleK,
+                                scaleV,
+                                offsetKOptional,
+                                offsetVOptional,
+                                weightScaleOptional,
+                                activationScaleOptional,
+                                biasOptional,
+                                qOut,
+                                kOut,
+                                vOut};
     if (const int code = CheckNull(handles, sizeSplits, workspaceSize, executor)) return code;
-    std::array<std::shared_ptr<const Tensor>, ropekv::kNumTensors> tensors;
+    Tensors tensors;
     if (const int code = FindTensors(handles, tensors)) return code;
     IntArrayTable::Pointer splits;
     if (const int code = FindDescriptor<IntArrayTable>(sizeSplits, "sizeSplits", splits)) {
