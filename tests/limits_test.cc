@@ -194,6 +194,34 @@ TEST(Limits, RowsLongerThanMemory) {
   }
 }
 
+// Copies of weights with strides of 0 may be longer than memory, one by one or all together.
+TEST(Limits, BoundWeightsLongerThanMemory) {
+  for (const int log2_elements : {59, 60, 61}) {
+    for (const int64_t head_dim : {2, 64}) {
+      const int64_t heads = (int64_t{1} << log2_elements) / head_dim;
+      Spec spec = DenseSpec({.batch = 0,
+                             .num_kv_heads = heads,
+                             .head_dim = head_dim,
+                             .cache_layout = kPaged,
+                             .cache_shape = {0, 1},
+                             .offsets = true});
+      for (TensorSpec* tensor : {&spec.scale_k, &spec.scale_v, &spec.offset_k, &spec.offset_v}) {
+        tensor->stride = {};
+      }
+      const Result<Plan> plan = MakePlan(spec);
+      ASSERT_TRUE(plan.ok()) << plan.status().message();
+      const float one = 1;
+      const Args args{.scale_k = &one, .scale_v = &one, .offset_k = &one, .offset_v = &one};
+      const StatusCode code = BindWeights(*plan, args).status().code();
+      EXPECT_EQ(code, log2_elements < 61 ? StatusCode::kOutOfMemory : StatusCode::kBadShape)
+          << log2_elements;
+      // Nor does anyone count through the heads of no token.
+      EXPECT_TRUE(ropekv::Run(*plan, args).ok());
+      EXPECT_TRUE(RunReference(*plan, args).ok());
+    }
+  }
+}
+
 // Strides that fit in 63 bits may still lead past the end of memory, or before its beginning.
 TEST(Limits, StridesOutOfTheAddressSpace) {
   for (const int64_t stride : {INT64_MAX / 4, -(INT64_MAX / 4)}) {

@@ -2,8 +2,12 @@
 // Each allocation fails once in turn: an error or the whole result, no leak, no byte by halves.
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <new>
+#include <stdexcept>
 #include <utility>
 
+#include "plan/failure.h"
 #include "support/failing_new.h"
 #include "support/problem.h"
 #include "support/simple_case.h"
@@ -65,6 +69,54 @@ TEST(OutOfMemory, RunAllocatesNothing) {
       EXPECT_EQ(FailEachAllocation(run, check), 0);
     }
   }
+}
+
+// All of its memory is taken before the first byte is written.
+TEST(OutOfMemory, RunReference) {
+  for (const CacheLayout layout : {CacheLayout::kContiguous, CacheLayout::kPaged}) {
+    Problem problem(SimpleSpec(layout), Flavour::kPlain, 1);
+    const Plan plan = MakePlan(problem.spec()).value();
+    ASSERT_TRUE(RunReference(plan, problem.expected()).ok());
+    const Args args = problem.actual();
+    const auto check = [&](const Status& status, bool failed) {
+      EXPECT_EQ(status.code(), failed ? StatusCode::kOutOfMemory : StatusCode::kOk);
+      EXPECT_EQ(failed ? problem.CompareUntouched() : problem.Compare(), "");
+    };
+    EXPECT_GT(FailEachAllocation([&] { return RunReference(plan, args); }, check), 0);
+  }
+}
+
+TEST(OutOfMemory, BindWeights) {
+  Problem problem(SimpleSpec(CacheLayout::kPaged), Flavour::kPlain, 1);
+  const Plan plan = MakePlan(problem.spec()).value();
+  ASSERT_TRUE(RunReference(plan, problem.expected()).ok());
+  const Args args = problem.actual();
+  const auto check = [&](const Result<Plan>& bound, bool failed) {
+    EXPECT_EQ(bound.status().code(), failed ? StatusCode::kOutOfMemory : StatusCode::kOk);
+    if (failed) return;
+    EXPECT_TRUE(ropekv::Run(*bound, args).ok());
+    EXPECT_EQ(problem.Compare(), "");
+  };
+  EXPECT_GT(FailEachAllocation([&] { return BindWeights(plan, args); }, check), 0);
+}
+
+// What is caught is told without memory.
+TEST(OutOfMemory, ExceptionsBecomeStatuses) {
+  const auto status_of = [](const auto& exception) {
+    try {
+      throw exception;
+    } catch (...) {
+      FailAllocation(1);
+      const Status status = internal::StatusOfException();
+      EXPECT_FALSE(StopFailing());
+      EXPECT_FALSE(status.message().empty());
+      return status.code();
+    }
+  };
+  EXPECT_EQ(status_of(std::bad_alloc()), StatusCode::kOutOfMemory);
+  EXPECT_EQ(status_of(std::length_error("")), StatusCode::kOutOfMemory);
+  EXPECT_EQ(status_of(std::runtime_error("")), StatusCode::kInternal);
+  EXPECT_EQ(status_of(1), StatusCode::kInternal);
 }
 
 }  // namespace

@@ -203,7 +203,8 @@ Result<Plan> MakePlan(const Spec& spec) noexcept;
 // prepared here, once, in one allocation; calls with the new plan ignore these pointers, and need
 // no division. Whoever changes a weight binds the first plan again; a bound plan keeps its weights
 // when it is bound. Its spec() has these tensors row-major.
-// Errors: kNullPointer, kBadPointer, kOutOfMemory.
+// Errors: kNullPointer, kBadPointer, kOutOfMemory; kBadShape if a weight's copy does not fit in 63
+// bits, as one with strides of 0 may not.
 Result<Plan> BindWeights(const Plan& plan, const Args& weights) noexcept;
 
 struct RunOptions {
@@ -221,9 +222,8 @@ struct RunOptions {
 
 // Writes q (k, v) and the cache rows of the chosen tokens. On an error (kNullPointer, kBadIndex,
 // kBadPointer, kBadOption) no byte has been written. Any number of calls may run at once on one
-// Plan as long as their outputs differ. Allocates nothing of its own and needs at
-// most 32 KiB of stack; leaves the caller's floating-point environment as found and is not
-// influenced by it.
+// Plan as long as their outputs differ. Allocates nothing of its own and needs at most 32 KiB of
+// stack; leaves the caller's floating-point environment as found and is not influenced by it.
 Status Run(const Plan& plan, const Args& args, const RunOptions& options = {}) noexcept;
 
 // The checks of Run, alone.

@@ -2,10 +2,12 @@
 #include "plan/plan.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdlib>
-#include <new>
 #include <string>
 #include <utility>
+
+#include "plan/failure.h"
 
 namespace ropekv {
 namespace internal {
@@ -309,8 +311,8 @@ Target Plan::target() const noexcept { return data_->target; }
 Result<Plan> MakePlan(const Spec& spec) noexcept {
   try {
     return internal::MakePlan(spec, internal::kCacheShareBytes);
-  } catch (const std::bad_alloc&) {
-    return Status(StatusCode::kOutOfMemory, "memory", "exhausted");  // short: not allocated
+  } catch (...) {
+    return internal::StatusOfException();
   }
 }
 

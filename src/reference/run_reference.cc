@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reference behind the checks of Run.
-#include <exception>
-
+#include "plan/failure.h"
 #include "reference/reference.h"
 #include "run/check_args.h"
 #include "run/weights.h"
@@ -17,8 +16,8 @@ Status RunReference(const Plan& plan, const Args& args, const RunOptions& option
                          range.end);
     }
     return status;
-  } catch (const std::exception&) {
-    return Status(StatusCode::kOutOfMemory, "memory", "exhausted");
+  } catch (...) {
+    return internal::StatusOfException();
   }
 }
 

@@ -2,9 +2,9 @@
 #include "run/check_args.h"
 
 #include <cstdio>
-#include <new>
 #include <string>
 
+#include "plan/failure.h"
 #include "plan/plan.h"
 #include "run/slots.h"
 #include "run/weights.h"
@@ -140,8 +140,8 @@ Status CheckArgs(const Plan& plan, const Args& args, const RunOptions& options) 
   try {
     internal::TokenRange range;
     return internal::CheckCall(plan.data(), args, options, range);
-  } catch (const std::bad_alloc&) {
-    return Status(StatusCode::kOutOfMemory, "memory", "exhausted");
+  } catch (...) {
+    return internal::StatusOfException();
   }
 }
 

@@ -6,10 +6,9 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <exception>
-#include <new>
 #include <type_traits>
 
+#include "plan/failure.h"
 #include "plan/plan.h"
 #include "run/check_args.h"
 #include "run/fp_env.h"
@@ -60,15 +59,14 @@ Status Run(const Plan& plan, const Args& args, const RunOptions& options) noexce
   try {
     internal::TokenRange range;
     Status status = internal::CheckCall(plan.data(), args, options, range);
-    if (status.ok()) {
+    // Without tokens there may be more heads than anyone can count through.
+    if (status.ok() && range.begin < range.end) {
       internal::RunTokens(plan.data(), internal::WithWeights(plan.data(), args), range,
                           options.num_threads);
     }
     return status;
-  } catch (const std::bad_alloc&) {
-    return Status(StatusCode::kOutOfMemory, "memory", "exhausted");
-  } catch (const std::exception& error) {
-    return Status(StatusCode::kInternal, "threads", error.what());
+  } catch (...) {
+    return internal::StatusOfException();
   }
 }
 

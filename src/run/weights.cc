@@ -5,6 +5,7 @@
 #include <new>
 #include <utility>
 
+#include "plan/failure.h"
 #include "run/check_args.h"
 
 namespace ropekv {
@@ -41,9 +42,16 @@ void CopyRowMajor(const TensorSpec& tensor, const void* from, void* to) {
 class Arena {
  public:
   explicit Arena(std::byte* memory) : memory_(memory) {}
-  void* Take(int64_t bytes) {
+  // Sizes that overflow are of more than any memory: with strides of 0, and no token, a Spec may
+  // have any number of heads.
+  void* Take(int64_t count, int64_t element_bytes) {
     std::byte* taken = memory_ ? memory_ + size_ : nullptr;
-    size_ += (bytes + kLineBytes - 1) / kLineBytes * kLineBytes;
+    int64_t bytes = 0;
+    if (__builtin_mul_overflow(count, element_bytes, &bytes) ||
+        __builtin_add_overflow(bytes, kLineBytes - 1, &bytes) ||
+        __builtin_add_overflow(size_, bytes / kLineBytes * kLineBytes, &size_)) {
+      throw std::bad_alloc();
+    }
     return taken;
   }
   size_t size() const { return static_cast<size_t>(size_); }
@@ -58,16 +66,15 @@ void Place(const PlanData& plan, Arena& arena, BoundWeights& weights) {
   for (const TensorId id : kWeights) {
     const TensorSpec& tensor = plan.normalised.*FieldOf(id).spec;
     if (!tensor.present()) continue;
-    weights.args.*FieldOf(id).input = arena.Take(Elements(tensor) * ElementBytes(tensor.dtype));
+    weights.args.*FieldOf(id).input = arena.Take(Elements(tensor), ElementBytes(tensor.dtype));
   }
   if (plan.packed || plan.kernel.exact) return;
   for (int p = 0; p < plan.call.num_parts; ++p) {
     const PartCall& part = plan.parts[p];
     if (part.sink != Sink::kQuantise || part.num_heads == 0) continue;
-    const int64_t bytes =
-        part.num_heads * plan.kernel.TableSize(part) * static_cast<int64_t>(sizeof(float));
-    weights.tables[p].reciprocals = static_cast<float*>(arena.Take(bytes));
-    weights.tables[p].shifts = static_cast<float*>(arena.Take(bytes));
+    const int64_t head_bytes = plan.kernel.TableSize(part) * static_cast<int64_t>(sizeof(float));
+    weights.tables[p].reciprocals = static_cast<float*>(arena.Take(part.num_heads, head_bytes));
+    weights.tables[p].shifts = static_cast<float*>(arena.Take(part.num_heads, head_bytes));
   }
 }
 
@@ -122,8 +129,8 @@ Result<Plan> Bind(const PlanData& plan, const Args& args) {
 Result<Plan> BindWeights(const Plan& plan, const Args& weights) noexcept {
   try {
     return internal::Bind(plan.data(), weights);
-  } catch (const std::bad_alloc&) {
-    return Status(StatusCode::kOutOfMemory, "memory", "exhausted");
+  } catch (...) {
+    return internal::StatusOfException();
   }
 }
 
