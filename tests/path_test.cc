@@ -4,9 +4,12 @@
 // notice that a fast one is never taken.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "support/every_kernel.h"
 #include "support/problem.h"
@@ -187,6 +190,31 @@ TEST_P(PathTest, StridedChannelsArePacked) {
       EXPECT_EQ(KernelOf(plan, Addresses()).streams,
                 any_strides && IsX86(std::get<Target>(GetParam())))
           << field.name;
+    }
+  }
+}
+
+// A call with bound weights quantises by the tables that BindWeights has made: with others, k_cache
+// is another.
+TEST_P(PathTest, BoundTablesAreUsed) {
+  for (const bool beyond_caches : {false, true}) {
+    Problem problem(MakeSpec(128), Flavour::kPlain, 1);
+    const Plan plan = MakeStreamingPlan(problem.spec(), beyond_caches).value();
+    const Plan bound = BindWeights(plan, problem.actual()).value();
+    ASSERT_TRUE(RunReference(plan, problem.expected()).ok());
+    ASSERT_TRUE(ropekv::Run(bound, problem.actual()).ok());
+    EXPECT_EQ(problem.Compare(), "");
+    const Kernel& kernel = KernelOf(bound, problem.actual());
+    const internal::ScaleTables tables = KeyTablesOf(bound);
+    EXPECT_EQ(tables.reciprocals == nullptr, kernel.exact);
+    if (kernel.exact) continue;
+    for (float* table : {tables.reciprocals, tables.shifts}) {
+      const auto floats = static_cast<size_t>(2 * kernel.TableSize(128));
+      const std::vector<float> before(table, table + floats);
+      std::fill_n(table, floats, 0x1p22f);  // no fraction: never in doubt
+      ASSERT_TRUE(ropekv::Run(bound, problem.actual()).ok());
+      EXPECT_EQ(problem.Compare().substr(0, 7), "k_cache");
+      std::copy(before.begin(), before.end(), table);
     }
   }
 }

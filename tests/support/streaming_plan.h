@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "plan/plan.h"
+#include "run/weights.h"
 
 namespace ropekv::testing {
 
@@ -17,6 +18,9 @@ inline const internal::Kernel& KernelOf(const Plan& plan, const Args& args) {
 
 // Whether heads go through dense buffers.
 inline bool IsPacked(const Plan& plan) { return plan.data().packed; }
+
+// What a plan with bound weights has instead of scales and offsets.
+inline internal::ScaleTables KeyTablesOf(const Plan& bound) { return bound.data().weights->k; }
 
 // MakePlan, but streaming if it can, or not at all: by itself only a plan of very many tokens
 // streams.
