@@ -5,6 +5,7 @@
 
 #include <array>
 #include <charconv>
+#include <system_error>
 
 #include "frontends/cli/choices.h"
 #include "frontends/cli/errors.h"

@@ -2,6 +2,7 @@
 #include "frontends/cli/foreign_format.h"
 
 #include <algorithm>
+#include <cstddef>
 
 namespace ropekv::cli {
 namespace {

@@ -3,6 +3,7 @@
 
 #include <charconv>
 #include <memory>
+#include <system_error>
 
 #include "frontends/cli/case_file.h"
 #include "frontends/cli/commands.h"

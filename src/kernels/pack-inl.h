@@ -7,6 +7,8 @@
 #define ROPEKV_KERNELS_PACK_INL_H_
 #endif
 
+#include <cstdint>
+
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();

@@ -3,6 +3,7 @@
 // first that fails is the answer.
 #include "plan/checks.h"
 
+#include <cstddef>
 #include <string>
 
 namespace ropekv::internal {

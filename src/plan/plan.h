@@ -4,6 +4,7 @@
 #define ROPEKV_PLAN_PLAN_H_
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 

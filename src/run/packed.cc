@@ -2,6 +2,7 @@
 #include "run/packed.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 #include "plan/plan.h"

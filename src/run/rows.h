@@ -3,6 +3,7 @@
 #ifndef ROPEKV_RUN_ROWS_H_
 #define ROPEKV_RUN_ROWS_H_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "plan/cache_address.h"

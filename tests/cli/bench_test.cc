@@ -5,6 +5,7 @@
 #include <oneapi/tbb/info.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <nlohmann/json.hpp>
 #include <sstream>
 

@@ -2,6 +2,7 @@
 #include "support/failing_new.h"
 
 #include <atomic>
+#include <cstddef>
 #include <cstdlib>
 #include <new>
 
