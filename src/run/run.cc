@@ -39,17 +39,20 @@ void RunTokens(const PlanData& plan, const Args& args, TokenRange range, int num
   // One contiguous part a thread. As many tasks as threads bound how many run at once, in whatever
   // arena the caller is in. Isolated: while this thread waits for the others' parts it must not
   // begin a task of the caller's, who may hold a lock that the task wants.
-  oneapi::tbb::this_task_arena::isolate([&] {
-    oneapi::tbb::parallel_for(
-        int64_t{0}, threads,
-        [&](int64_t part) {
-          const auto part_begin = [&](int64_t n) {
-            return range.begin + n * (tokens / threads) + std::min(n, tokens % threads);
-          };
-          Walk(plan, args, {part_begin(part), part_begin(part + 1)});
-        },
-        oneapi::tbb::simple_partitioner());
-  });
+  const auto run_part = [&](int64_t part) {
+    const auto part_begin = [&](int64_t n) {
+      return range.begin + n * (tokens / threads) + std::min(n, tokens % threads);
+    };
+    Walk(plan, args, {part_begin(part), part_begin(part + 1)});
+  };
+  try {
+    oneapi::tbb::this_task_arena::isolate([&] {
+      oneapi::tbb::parallel_for(int64_t{0}, threads, run_part, oneapi::tbb::simple_partitioner());
+    });
+  } catch (...) {
+    // oneTBB could not start a thread. Parts that have run give the same bytes again.
+    Walk(plan, args, range);
+  }
 }
 
 }  // namespace
