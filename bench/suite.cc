@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <new>
 #include <numeric>
 #include <optional>
 #include <random>
@@ -62,6 +63,17 @@ void PlaceInBlocks(int64_t block_size, int64_t slots, const workload::Buffer& in
   }
 }
 
+// The Specs that are made here are legal.
+void ThrowUnlessOk(const Status& status) {
+  if (status.code() == StatusCode::kOutOfMemory) throw std::bad_alloc();
+  if (!status.ok()) throw std::logic_error(status.message());
+}
+
+Plan ValueOf(const Result<Plan>& plan) {
+  ThrowUnlessOk(plan.status());
+  return *plan;
+}
+
 }  // namespace
 
 std::span<const Variant> Variants() { return kVariants; }
@@ -107,12 +119,9 @@ workload::Case CaseOf(const Point& point) {
 Measurement Measure(const Point& point, const workload::Case& made, const MeasureOptions& options,
                     bool with_chain) {
   const Args args = made.args();
-  const Plan given = MakePlan(made.spec).value();
-  const Plan plan = point.bound ? BindWeights(given, args).value() : given;
-  const auto run = [&] {
-    const Status status = Run(plan, args, {.num_threads = point.threads});
-    if (!status.ok()) throw std::logic_error(status.message());
-  };
+  const Plan given = ValueOf(MakePlan(made.spec));
+  const Plan plan = point.bound ? ValueOf(BindWeights(given, args)) : given;
+  const auto run = [&] { ThrowUnlessOk(Run(plan, args, {.num_threads = point.threads})); };
   const auto copy = [&](Stores stores) {
     return [&, stores] { CopyFloor(given, args, stores, point.threads); };
   };

@@ -26,7 +26,7 @@ std::array<char, 4096> g_temporary{};
 constexpr int kFatalSignals[] = {SIGINT, SIGTERM, SIGHUP};
 
 extern "C" void RemoveTemporaryAndDie(int signal_number) {
-  unlink(g_temporary.data());
+  RemoveTemporary();
   std::signal(signal_number, SIG_DFL);
   std::raise(signal_number);
 }
@@ -213,6 +213,8 @@ bool AreOneFile(const std::string& input, const std::string& output) {
   return status_of(input, STDIN_FILENO, &read) && status_of(output, STDOUT_FILENO, &written) &&
          S_ISREG(read.st_mode) && read.st_dev == written.st_dev && read.st_ino == written.st_ino;
 }
+
+void RemoveTemporary() noexcept { unlink(g_temporary.data()); }
 
 void FlushStdout() {
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {

@@ -78,6 +78,9 @@ class OutputFile {
 // Whether what is read from `input` and what is written to `output` is one regular file.
 bool AreOneFile(const std::string& input, const std::string& output);
 
+// What ~OutputFile does of it, for where no destructor comes to that.
+void RemoveTemporary() noexcept;
+
 // Sends out what has been printed, or throws InputError.
 void FlushStdout();
 

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <exception>
 #include <new>
+#include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -104,7 +109,22 @@ ExitCode ParseAndExecute(int argc, char** argv) {
   return exit_code;
 }
 
+// Where an exception cannot go on: destructors of the JSON library allocate, and cannot say that
+// there is no memory.
+[[noreturn]] void Terminate() {
+  try {
+    if (std::current_exception()) throw;
+  } catch (const std::bad_alloc&) {
+    RemoveTemporary();
+    std::fputs("ropekv: memory: not enough of it\n", stderr);
+    _exit(kBadInput);
+  } catch (...) {
+  }
+  std::abort();
+}
+
 int Main(int argc, char** argv) {
+  std::set_terminate(Terminate);
   // A file size limit then gives a failed write, which cleans up, instead of death.
   std::signal(SIGXFSZ, SIG_IGN);
   try {
