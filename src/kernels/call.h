@@ -130,6 +130,7 @@ struct KernelTraits {
   DTypes dtypes;
   int64_t head_dim;
   int64_t rotary_dim;
+  bool ahead;        // KernelCall::ahead
   bool whole_lines;  // beyond the caches, and every output row is of whole lines: they are streamed
 
   // PartCall::half for so many channels. Interleaved pairs must not be torn apart.

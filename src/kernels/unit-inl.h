@@ -42,20 +42,20 @@ Kernel Describe() {
           .streams = stores == Stores::kStreaming};
 }
 
-// Unrolled for the usual sizes of heads where there are 32 registers. For int32 x, whose loop over
-// the tokens of a tile is inside, it makes no difference.
+// Unrolled for the usual sizes of heads where there are 32 registers, and x in the caches or the
+// outputs streamed.
 template <class V, Stores stores>
 Kernel FindUnrolled(const KernelTraits& traits) {
 #if HWY_TARGET == HWY_AVX3
-  if constexpr (V::kTile == 1 && V::kUsual && V::kStyle == RotaryStyle::kHalf) {
-    switch (traits.rotary_dim) {
+  if constexpr (V::kUsual && V::kStyle == RotaryStyle::kHalf) {
+    const bool fits = stores == Stores::kStreaming || !traits.ahead;
+    switch (fits ? traits.rotary_dim : 0) {
       case 64: return Describe<V, 32, stores>();
+      // Its rows cannot be whole lines.
+      case 96: return Describe < V, stores == Stores::kOrdinary ? 48 : 0, stores > ();
       case 128: return Describe<V, 64, stores>();
       case 256: return Describe<V, 128, stores>();
       default: break;
-    }
-    if constexpr (stores == Stores::kOrdinary) {  // its rows cannot be whole lines
-      if (traits.rotary_dim == 96) return Describe<V, 48, stores>();
     }
   }
 #endif
@@ -66,7 +66,8 @@ Kernel FindUnrolled(const KernelTraits& traits) {
 template <class V>
 Kernel FindFor(const KernelTraits& traits) {
   // What Highway streams elsewhere is an ordinary store.
-  if constexpr (HWY_ARCH_X86 && (V::kUsual || V::kTile > 1)) {
+  constexpr bool kAnyBias = V::kTile > 1 && V::kStyle == RotaryStyle::kHalf;
+  if constexpr (HWY_ARCH_X86 && (V::kUsual || kAnyBias)) {
     const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(FullVectors()));
     bool whole_lines = traits.whole_lines;
     for (const int64_t channels : {traits.rotary_dim, traits.head_dim}) {

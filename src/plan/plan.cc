@@ -135,6 +135,7 @@ KernelTraits TraitsOf(const PlanData& plan) {
           .dtypes = usual ? DTypes::kUsual : DTypes::kAny,
           .head_dim = plan.sizes.head_dim,
           .rotary_dim = plan.sizes.rotary_dim,
+          .ahead = false,
           .whole_lines = false};
 }
 
@@ -146,7 +147,7 @@ void ChooseKernels(PlanData& plan) {
     plan.kernel_head_dim = traits.head_dim = traits.rotary_dim = head_dim;
     plan.kernel = find();
   };
-  plan.call.ahead = plan.sizes.num_tokens > plan.cache_bytes / plan.bytes_per_token;
+  plan.call.ahead = traits.ahead = plan.sizes.num_tokens > plan.cache_bytes / plan.bytes_per_token;
   plan.kernel_head_dim = traits.head_dim;
   if (traits.head_dim > kMaxHeadDim || !ChannelsAreDense(plan)) {
     pack(std::min(traits.head_dim, kMaxPackedHeadDim));
