@@ -45,8 +45,9 @@ TEST_P(Equality, WithTheReference) {
   int calls = 0;
   for (const Variant& variant : AllVariants()) {
     if (variant.numerics != ExpectedNumerics() && variant.output == DType::kF16) continue;
+    if (variant.output == DType::kF32) continue;  // none of a device's
     for (int round = 0; round < ROPEKV_ROUNDS; ++round) {
-      Spec spec = SampleSpec(rng, variant);
+      Spec spec = SampleSpec(rng, variant, {.device_only = true});
       spec.numerics = ExpectedNumerics();
       for (TensorSpec* output : {&spec.q, &spec.k, &spec.v}) {
         if (output->present()) MakeDense(*output);

@@ -49,10 +49,11 @@ TEST_P(VerifyTest, NoMismatch) {
       const uint64_t seed = 5000 + 100 * static_cast<uint64_t>(flavour) + static_cast<uint64_t>(i);
       SCOPED_TRACE(::testing::Message() << Name(flavour) << " seed " << seed);
       Rng rng(seed);
-      Spec spec = SampleSpec(rng, GetParam(), {.strided = false});
+      constexpr SampleOptions kOptions = {.strided = false, .device_only = true};
+      Spec spec = SampleSpec(rng, GetParam(), kOptions);
       // A call without a single output element is refused: there is nothing to verify.
       while (workload::NumElements(spec.k_cache) == 0) {
-        spec = SampleSpec(rng, GetParam(), {.strided = false});
+        spec = SampleSpec(rng, GetParam(), kOptions);
       }
       cli::WriteCase(path, MakeCase(spec, flavour, rng));
       const auto targets = UsableTargets();

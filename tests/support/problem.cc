@@ -6,20 +6,49 @@
 namespace ropekv::testing {
 namespace {
 
-// Not a NaN in either 16-bit format, so a NaN written where nothing should be is seen.
+// Not a NaN in any floating-point dtype, so a NaN written where nothing should be is seen.
 unsigned char PoisonByte(size_t at) { return static_cast<unsigned char>(0x21 + at % 83); }
 
-bool IsNan16(DType dtype, uint16_t bits) {
-  return (bits & 0x7FFF) > (dtype == DType::kF16 ? 0x7C00 : 0x7F80);
+uint32_t PoisonElement(size_t at, size_t bytes) {
+  uint32_t bits = 0;
+  for (size_t i = 0; i < bytes; ++i) bits |= static_cast<uint32_t>(PoisonByte(at + i)) << (8 * i);
+  return bits;
 }
 
-void Count16(DType dtype, uint16_t bits, Coverage& coverage) {
-  const uint16_t infinity = dtype == DType::kF16 ? 0x7C00 : 0x7F80;
-  const uint16_t smallest_normal = dtype == DType::kF16 ? 0x0400 : 0x0080;
-  const uint16_t magnitude = bits & 0x7FFF;
-  coverage.nan += magnitude > infinity;
-  coverage.inf += magnitude == infinity;
-  coverage.subnormal += magnitude > 0 && magnitude < smallest_normal;
+uint32_t ReadElement(const unsigned char* data, size_t bytes) {
+  uint32_t bits = 0;
+  std::memcpy(&bits, data, bytes);
+  return bits;
+}
+
+// The magnitudes of a floating-point dtype from which on a number is normal, or infinite.
+struct Magnitudes {
+  uint32_t all_bits, normal, infinite;
+};
+Magnitudes MagnitudesOf(DType dtype) {
+  switch (dtype) {
+    case DType::kF16: return {0x7FFF, 0x0400, 0x7C00};
+    case DType::kBF16: return {0x7FFF, 0x0080, 0x7F80};
+    default: return {0x7FFFFFFF, 0x00800000, 0x7F800000};
+  }
+}
+
+bool IsNan(DType dtype, uint32_t bits) {
+  const Magnitudes magnitudes = MagnitudesOf(dtype);
+  return dtype != DType::kI8 && (bits & magnitudes.all_bits) > magnitudes.infinite;
+}
+
+void Count(DType dtype, uint32_t bits, Coverage& coverage) {
+  if (dtype == DType::kI8) {
+    coverage.lowest += static_cast<int8_t>(bits) == -128;
+    coverage.highest += static_cast<int8_t>(bits) == 127;
+    return;
+  }
+  const Magnitudes magnitudes = MagnitudesOf(dtype);
+  const uint32_t magnitude = bits & magnitudes.all_bits;
+  coverage.nan += magnitude > magnitudes.infinite;
+  coverage.inf += magnitude == magnitudes.infinite;
+  coverage.subnormal += magnitude > 0 && magnitude < magnitudes.normal;
 }
 
 }  // namespace
@@ -61,7 +90,8 @@ Problem::Problem(const Spec& spec, Flavour flavour, uint64_t seed, bool fence_st
 
 void* Problem::MutableInput(TensorId id) {
   const auto at = static_cast<size_t>(id);
-  GuardedBuffer copy(inputs_[at].size(), 4);
+  const int64_t bytes = ElementBytes((spec_.*kTensorFields[at].spec).dtype);
+  GuardedBuffer copy(inputs_[at].size(), static_cast<size_t>(bytes));
   std::memcpy(copy.data(), inputs_[at].data(), copy.size());
   inputs_[at] = std::move(copy);
   return inputs_[at].data() + extents_[at].origin;
@@ -93,31 +123,19 @@ std::string Problem::Compare(Coverage* coverage) const {
     if (!field.output) continue;
     const auto at = static_cast<size_t>(field.id);
     const DType dtype = (spec_.*field.spec).dtype;
-    const size_t step = dtype == DType::kI8 ? 1 : 2;
-    const unsigned char* actual = actual_[at].data();
-    const unsigned char* expected = expected_[at].data();
+    const auto step = static_cast<size_t>(ElementBytes(dtype));
     for (size_t i = 0; i < actual_[at].size(); i += step) {
-      uint16_t a = 0;
-      uint16_t e = 0;
-      std::memcpy(&a, actual + i, step);
-      std::memcpy(&e, expected + i, step);
-      const bool both_nan = step == 2 && IsNan16(dtype, a) && IsNan16(dtype, e);
-      if (a != e && !both_nan) {
+      const uint32_t a = ReadElement(actual_[at].data() + i, step);
+      const uint32_t e = ReadElement(expected_[at].data() + i, step);
+      if (a != e && !(IsNan(dtype, a) && IsNan(dtype, e))) {
         return std::string(field.name) + ": byte " + std::to_string(i) + " of " +
                std::to_string(actual_[at].size()) + " is " + std::to_string(a) + ", expected " +
                std::to_string(e);
       }
-      const bool changed =
-          e != (step == 1 ? PoisonByte(i) : PoisonByte(i) | PoisonByte(i + 1) << 8);
       met.bytes += static_cast<int64_t>(step);
-      met.changed_bytes += changed ? static_cast<int64_t>(step) : 0;
-      if (!changed) continue;
-      if (step == 2) {
-        Count16(dtype, e, met);
-      } else {
-        met.lowest += static_cast<int8_t>(e) == -128;
-        met.highest += static_cast<int8_t>(e) == 127;
-      }
+      if (e == PoisonElement(i, step)) continue;
+      met.changed_bytes += static_cast<int64_t>(step);
+      Count(dtype, e, met);
     }
   }
   if (coverage) *coverage += met;

@@ -17,10 +17,10 @@ namespace ropekv::testing {
 struct Coverage {
   int64_t bytes = 0;          // compared
   int64_t changed_bytes = 0;  // of them, those the operator wrote something new to
-  int64_t nan = 0;            // outputs
+  int64_t nan = 0;            // outputs, floating-point caches among them
   int64_t inf = 0;
   int64_t subnormal = 0;
-  int64_t lowest = 0;  // cache entries written as -128
+  int64_t lowest = 0;  // entries of i8 caches written as -128
   int64_t highest = 0;
 
   Coverage& operator+=(const Coverage& other);
@@ -41,7 +41,7 @@ class Problem {
   void* MutableInput(TensorId id);
 
   // "" if every byte of every output, gaps between strided elements included, is as expected; two
-  // NaNs in q, k or v count as equal. Otherwise the first difference.
+  // NaNs, which only an i8 cache cannot hold, count as equal. Otherwise the first difference.
   std::string Compare(Coverage* coverage = nullptr) const;
   // "" if no output byte has changed since it was poisoned. Fails if there is no output byte.
   std::string CompareUntouched() const;

@@ -24,11 +24,14 @@ inline void PrintTo(const Variant& variant, std::ostream* out) { *out << variant
 
 struct SampleOptions {
   int64_t max_tokens = 40;
-  bool strided = true;  // false: row-major tensors only
+  bool strided = true;       // false: row-major tensors only
+  bool device_only = false;  // only what the NPU's operator has too, whatever its sizes
 };
 
-// A legal Spec of this variant: any rank, layout, head counts, even head_dim from 2 to 512, biases,
-// offsets, kv_output; with strides padded, permuted, negative or broadcast here and there.
+// A legal Spec of this variant: any rank, layout, head counts, even head_dim from 2 to 1030,
+// biases, offsets, kv_output; positions, every rotation, f32 cos and sin, dtypes and shapes of
+// indices, caches and scales, all of them together; with strides padded, permuted, negative or
+// broadcast here and there.
 Spec SampleSpec(Rng& rng, const Variant& variant, const SampleOptions& options = {});
 
 // What the numbers are like.
@@ -49,7 +52,8 @@ struct Extent {
 };
 Extent ExtentOf(const TensorSpec& tensor);
 
-// Fills every element of one input at `origin` (indices included: distinct slots, some padding).
+// Fills every element of one input at `origin` (indices included: distinct slots, some padding;
+// positions: rows of the table, some of them twice).
 void FillInput(Rng& rng, const Spec& spec, TensorId id, Flavour flavour, void* origin);
 
 // Calls visit(element) for every element's offset, in row-major order.
