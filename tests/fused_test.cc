@@ -58,26 +58,37 @@ bool CanStream(Target target) {
          target == Target::kSse4;
 }
 
+// The same for a call beyond the caches: whole lines, of the dtypes that have such kernels.
+bool Streams(const Spec& spec) {
+  const DType out = spec.q.dtype, cache = spec.k_cache.dtype;
+  const int64_t head_dim = spec.k_cache.shape[3];
+  const int64_t rotary_dim = spec.rotary_dim == 0 ? head_dim : spec.rotary_dim;
+  if (!CanStream(spec.target) || head_dim % 64 != 0 || rotary_dim % 64 != 0) return false;
+  if (spec.x.dtype == DType::kI32) return spec.rotary_style == RotaryStyle::kHalf;
+  return spec.cos.dtype == out && (cache == DType::kI8 || cache == out);
+}
+
 TEST_P(FusedTest, StreamingEqualsReference) {
   const auto& [variant, target] = GetParam();
   Coverage coverage;
-  int cases = 0;
+  int cases = 0, streamed = 0;
   for (const Flavour flavour : kFlavours) {
     Rng rng(static_cast<uint64_t>(flavour));
     for (int i = 0; i < 40; ++i) {
       Spec spec = SampleSpec(rng, variant, {.max_tokens = 100, .strided = false});
       spec.target = target;
       const Plan plan = MakeStreamingPlan(spec, true).value();
-      // Streams whole lines, which other heads are not made of.
-      if (spec.k_cache.shape[3] % 64 != 0 || plan.num_tokens() == 0) continue;
+      if (plan.num_tokens() == 0) continue;
       Problem problem(spec, flavour, static_cast<uint64_t>(i));
-      ASSERT_EQ(KernelOf(plan, problem.actual()).streams, CanStream(target));
+      ASSERT_EQ(KernelOf(plan, problem.actual()).streams, Streams(spec)) << i;
+      streamed += Streams(spec);
       ASSERT_EQ(RunAndCompare(problem, plan, {.num_threads = 1}, &coverage), "")
           << Name(flavour) << " case " << i;
       ++cases;
     }
   }
-  EXPECT_GT(cases, 30);
+  EXPECT_GT(cases, 100);
+  EXPECT_EQ(streamed > 15, CanStream(target)) << streamed;
   EXPECT_GT(coverage.changed_bytes, 100000);
   EXPECT_GT(coverage.nan, 100);
   EXPECT_GT(coverage.subnormal, 100);
@@ -111,7 +122,8 @@ TEST_P(FusedTest, ManyKvHeadsEqualReference) {
           const internal::Kernel& kernel = KernelOf(plan, problem.actual());
           if (!kernel.exact) {
             // Of k alone, and so of v.
-            ASSERT_GT(kKvHeads * kernel.TableSize(plan.data().parts[1]) * int64_t{sizeof(float)}, kStackBytes);
+            ASSERT_GT(kKvHeads * kernel.TableSize(plan.data().parts[1]) * int64_t{sizeof(float)},
+                      kStackBytes);
           }
           Coverage coverage;
           ASSERT_EQ(RunAndCompare(problem, plan, {.num_threads = 1}, &coverage), "")

@@ -210,7 +210,7 @@ TEST_P(PathTest, BoundTablesAreUsed) {
     EXPECT_EQ(tables.reciprocals == nullptr, kernel.exact);
     if (kernel.exact) continue;
     for (float* table : {tables.reciprocals, tables.shifts}) {
-      const auto floats = static_cast<size_t>(2 * kernel.TableSize(128));
+      const auto floats = static_cast<size_t>(2 * kernel.TableSize(bound.data().parts[1]));
       const std::vector<float> before(table, table + floats);
       std::fill_n(table, floats, 0x1p22f);  // no fraction: never in doubt
       ASSERT_TRUE(ropekv::Run(bound, problem.actual()).ok());

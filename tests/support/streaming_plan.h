@@ -19,8 +19,10 @@ inline const internal::Kernel& KernelOf(const Plan& plan, const Args& args) {
 // Whether heads go through dense buffers.
 inline bool IsPacked(const Plan& plan) { return plan.data().packed; }
 
-// What a plan with bound weights has instead of scales and offsets.
-inline internal::ScaleTables KeyTablesOf(const Plan& bound) { return bound.data().weights->k; }
+// What a plan with bound weights has instead of the scales and offsets of k: part 0 is q.
+inline internal::ScaleTables KeyTablesOf(const Plan& bound) {
+  return bound.data().weights->tables[1];
+}
 
 // MakePlan, but streaming if it can, or not at all: by itself only a plan of very many tokens
 // streams.
