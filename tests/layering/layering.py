@@ -8,7 +8,9 @@ import sys
 
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
 CODE = {".h", ".cc", ".cpp", ".c", ".inc"}
-LICENSED = CODE | {".cmake", ".py", ".sh"}
+# Files without the line: prose, which LICENSE covers, data, and what other programs read.
+WITHOUT_LICENCE = {".md", ".json", ".png", ".txt"}
+WITHOUT_LICENCE_PLACES = ["LICENSE", "frontends/aclnn/version.info.in", "tests/fuzz/seeds"]
 IGNORED_FOLDERS = {".git", "__pycache__"}
 
 # Patterns an #include must match, whole. Standard C++ headers have neither a slash nor a suffix.
@@ -34,6 +36,7 @@ ALLOWED = {
 ALSO_ALLOWED = {
     "src/reference/run_reference.cc": [r"plan/failure\.h", r"run/(check_args|weights)\.h"],
     "src/run/fp_env.h": [r"xmmintrin\.h"],  # MXCSR, not vectors
+    "src/run/threads.cc": [r"(fcntl|unistd)\.h"],  # without memory
 }
 # Everything else may include what it likes, except these: (pattern, folders and files that may).
 RESERVED = [
@@ -66,6 +69,12 @@ def include_errors(path, include):
                 yield f"{include} may be included only from {', '.join(places)}"
 
 
+def needs_licence(relative):
+    path = pathlib.PurePosixPath(relative)
+    return path.name == "CMakeLists.txt" or not (
+        path.suffix in WITHOUT_LICENCE or within(relative, WITHOUT_LICENCE_PLACES))
+
+
 def licence_error(lines):
     first = lines[1:2] if lines[:1] and lines[0].startswith("#!") else lines[:1]
     return None if first and LICENCE in first[0] else f"does not begin with '{LICENCE}'"
@@ -77,7 +86,7 @@ def source_files(root):
                                and not (folder == str(root) and name.startswith("build")))
         for name in sorted(names):
             path = pathlib.Path(folder, name)
-            if path.suffix in LICENSED or name == "CMakeLists.txt":
+            if needs_licence(path.relative_to(root).as_posix()):
                 yield path
 
 

@@ -66,13 +66,17 @@ LICENCE_CASES = [
     ("tests/a.py", "import os\n", False),
     ("cmake/a.cmake", "set(x 1)\n", False),
     ("src/CMakeLists.txt", "", False),
+    ("src/a.cc.in", "int x;\n", False),
+    ("frontends/a.map", "{};\n", False),
+    (".clang-format", "BasedOnStyle: Google\n", False),
+    ("scripts/tool", "#!/bin/sh\n", False),
 ]
 
 
 def errors_of(path, text):
     with tempfile.TemporaryDirectory() as root:
         file = pathlib.Path(root, path)
-        file.parent.mkdir(parents=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         return layering.check(pathlib.Path(root))[2]
 
