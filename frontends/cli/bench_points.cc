@@ -149,7 +149,7 @@ std::vector<bench::Point> PointOptions::Points() const {
                  ParseChoices("--bound", ListOrDefault(&Lists::bounds), kBoolChoices));
   points = Cross(points, &Point::threads,
                  ParseEach(ListOrDefault(&Lists::threads), [](const std::string& word) {
-                   return word == "all" ? ThreadCount()
+                   return word == "all" ? MaxThreads()
                                         : static_cast<int>(ParseCount("--threads", word, 4096));
                  }));
   points = Cross(points, &Point::tokens,

@@ -141,7 +141,7 @@ ordered_json Machine() {
   uname(&system);
   return {
       {"processor", ProcessorName()}, {"architecture", system.machine}, {"kernel", system.release},
-      {"threads", ThreadCount()},     {"l1d_bytes", CacheBytes(1)},     {"l2_bytes", CacheBytes(2)},
+      {"threads", MaxThreads()},      {"l1d_bytes", CacheBytes(1)},     {"l2_bytes", CacheBytes(2)},
       {"l3_bytes", CacheBytes(3)},    {"compiler", __VERSION__},        {"version", Version()}};
 }
 

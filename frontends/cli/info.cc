@@ -50,7 +50,7 @@ void Execute() {
   const bool by_environment = forced != nullptr && *forced != '\0';
   PrintRow("target chosen",
            fmt::format("{}{}", Name(chosen), by_environment ? "  (ROPEKV_TARGET)" : ""));
-  PrintRow("threads", fmt::format("{}", ThreadCount()));
+  PrintRow("threads", fmt::format("{}", MaxThreads()));
   PrintRow("L1 data cache", SizeText(CacheBytes(1)));
   PrintRow("L2 cache", SizeText(CacheBytes(2)));
   PrintRow("L3 cache", SizeText(CacheBytes(3)));

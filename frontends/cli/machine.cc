@@ -2,7 +2,6 @@
 #include "frontends/cli/machine.h"
 
 #include <fmt/format.h>
-#include <oneapi/tbb/info.h>
 
 #include <cstdlib>
 #include <fstream>
@@ -16,8 +15,6 @@ std::string ProcessorName() {
   }
   return "unknown";
 }
-
-int ThreadCount() { return oneapi::tbb::info::default_concurrency(); }
 
 int64_t CacheBytes(int level) {
   for (int i = 0;; ++i) {

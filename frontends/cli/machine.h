@@ -11,10 +11,6 @@ namespace ropekv::cli {
 // "model name" of the first processor, or "unknown".
 std::string ProcessorName();
 
-// The threads that Run uses when it is free to choose, for a call large enough: as many as oneTBB
-// counts, so that the process's affinity is kept, and a cgroup's quota if oneTBB knows it.
-int ThreadCount();
-
 // The first processor's data or unified cache of a level, 1 to 3, in bytes; 0 if there is none, or
 // nothing is known of it. Not from sysconf, which multiplies some by the number of threads.
 int64_t CacheBytes(int level);

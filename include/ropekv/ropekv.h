@@ -207,8 +207,13 @@ Result<Plan> MakePlan(const Spec& spec) noexcept;
 // bits, as one with strides of 0 may not.
 Result<Plan> BindWeights(const Plan& plan, const Args& weights) noexcept;
 
+// The most threads that Run uses when it is free to choose: as many as there are processors, but no
+// more than the affinity of the process and the CPU quotas of its control groups, as both were when
+// this, or Run, first asked.
+int MaxThreads() noexcept;
+
 struct RunOptions {
-  // 0: all the machine's, and only one for a call too small to gain from a second; n: at most n.
+  // 0: MaxThreads(), or fewer for a call too small to gain from them; n: at most n.
   int num_threads = 0;
   // Tokens [token_begin, token_end) only; token_end < 0 means all the rest. An engine runs disjoint
   // slices of one plan in its own threads with num_threads = 1. A slice checks its own indices

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Shares the tokens of a checked call among threads.
-#include <oneapi/tbb/info.h>
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/task_arena.h>
 
@@ -27,7 +26,7 @@ int64_t ChooseThreads(const PlanData& plan, int64_t tokens, int num_threads) {
   const int64_t worthwhile =
       tokens / std::max<int64_t>(1, kMinBytesPerThread / plan.bytes_per_token);
   if (worthwhile < 2) return 1;
-  return std::min<int64_t>({oneapi::tbb::info::default_concurrency(), worthwhile, tokens});
+  return std::min<int64_t>({MaxThreads(), worthwhile, tokens});
 }
 
 void RunTokens(const PlanData& plan, const Args& args, TokenRange range, int num_threads) {

@@ -2,7 +2,6 @@
 // `ropekv bench` as a user sees it. Nothing here depends on how long anything takes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <oneapi/tbb/info.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -156,8 +155,7 @@ TEST(BenchLists, HaveDefaults) {
   EXPECT_THAT(ValuesOf(plain, "model"), ElementsAre("Llama-3-8B"));
   EXPECT_THAT(ValuesOf(plain, "cache"), ElementsAre("page"));
   std::vector<json> threads{1};
-  if (oneapi::tbb::info::default_concurrency() > 1)
-    threads = {1, oneapi::tbb::info::default_concurrency()};
+  if (MaxThreads() > 1) threads = {1, MaxThreads()};
   EXPECT_EQ(ValuesOf(plain, "threads"), threads);
   const json quick = json::parse(Succeeds("bench --quick --x bf16 --runs 1 --json"));
   EXPECT_THAT(ValuesOf(quick, "model"), ElementsAre("Llama-3-8B", "Llama-3-70B-TP8"));
