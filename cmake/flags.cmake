@@ -45,10 +45,15 @@ endif()
 function(ropekv_defaults target)
   target_compile_options(${target} PRIVATE ${contract_options} ${warning_options})
   target_link_options(${target} PRIVATE ${contract_link_options})
+  # Of the kernels there are many, and what they branch on is seen in the reference too.
+  if(ROPEKV_FUZZ AND NOT target STREQUAL "ropekv_kernels")
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
   # Highway compiles a source once for each instruction set, and takes no second one along.
   set_target_properties(${target} PROPERTIES UNITY_BUILD OFF)
 endfunction()
 
+option(ROPEKV_FUZZ "Build tests/fuzz, and count branches for them; needs clang" OFF)
 set(ROPEKV_SANITIZE "" CACHE STRING "Sanitizers for every target, e.g. address,undefined or thread")
 if(ROPEKV_SANITIZE)
   add_compile_options(-fsanitize=${ROPEKV_SANITIZE} -fno-omit-frame-pointer)
