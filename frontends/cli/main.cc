@@ -113,7 +113,7 @@ ExitCode ParseAndExecute(int argc, char** argv) {
 // there is no memory.
 [[noreturn]] void Terminate() {
   try {
-    if (std::current_exception()) throw;
+    if (const std::exception_ptr error = std::current_exception()) std::rethrow_exception(error);
   } catch (const std::bad_alloc&) {
     RemoveTemporary();
     std::fputs("ropekv: memory: not enough of it\n", stderr);

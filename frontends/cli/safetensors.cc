@@ -20,7 +20,7 @@ constexpr size_t kLengthBytes = 8;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the format's own limit
 
 // Refuses a file of which `begin` has been read.
-[[noreturn]] void Refuse(InputFile& file, std::string begin, const std::string& why) {
+[[noreturn]] void Refuse(InputFile& file, const std::string& begin, const std::string& why) {
   std::string more(kForeignFormatBytes, '\0');
   more.resize(file.ReadUpTo(std::as_writable_bytes(std::span(more))));
   const std::string_view format = ForeignFormat(begin + more);
