@@ -77,6 +77,24 @@ TEST(Limits, IdleStrides) {
   }
 }
 
+// So are those of tensors that are absent: nothing may be made of them, which a sanitizer sees.
+TEST(Limits, StridesOfAbsentTensors) {
+  for (const CacheLayout layout : {kContiguous, kPaged}) {
+    Spec spec = Sized(layout, 2, 3, 1, 1, 6);
+    for (TensorSpec* tensor : {&spec.activation_scale, &spec.offset_k, &spec.offset_v}) {
+      tensor->dtype = DType::kNone;
+      tensor->rank = 1;
+      tensor->stride[0] = INT64_MAX;
+    }
+    const Result<Plan> plan = MakePlan(spec);
+    ASSERT_TRUE(plan.ok()) << plan.status().message();
+    Problem problem(spec, Flavour::kPlain, 1);
+    Coverage coverage;
+    ASSERT_EQ(RunAndCompare(problem, *plan, {}, &coverage), "");
+    EXPECT_GT(coverage.changed_bytes, 0);
+  }
+}
+
 TEST(Limits, NoTokens) {
   for (const CacheLayout layout : {kContiguous, kPaged}) {
     for (const auto& [batch, seq] : {std::pair(0, 3), std::pair(2, 0), std::pair(0, 0)}) {

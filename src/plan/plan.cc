@@ -51,6 +51,7 @@ Axes AxesOf(const PlanData& plan, TensorId id) {
   const TensorSpec& t = plan.normalised.*kTensorFields[static_cast<size_t>(id)].spec;
   const bool has_seq = plan.normalised.x.rank == 3;
   const auto& s = t.stride;
+  if (!t.present()) return {};  // its strides may be anything
   switch (id) {
     case TensorId::kX: return has_seq ? Axes{s[0], s[1], 0, s[2]} : Axes{s[0], 0, 0, s[1]};
     case TensorId::kCos:
