@@ -42,9 +42,23 @@ if(ROPEKV_WERROR)
   list(APPEND warning_options -Werror)
 endif()
 
+# What makes the most of a mistake in code that strangers' files, pointers and handles come to. Not
+# in the kernels, which see only what has been checked, and whose time is what the library is for.
+set(hardening_options -fstack-protector-strong
+  $<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-U_FORTIFY_SOURCE>
+  $<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-D_FORTIFY_SOURCE=2>)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  list(APPEND hardening_options -fstack-clash-protection -fcf-protection)
+endif()
+# No memory that is writable and executable; addresses of other libraries cannot be written over.
+set(hardening_link_options -Wl,-z,noexecstack -Wl,-z,relro -Wl,-z,now)
+
 function(ropekv_defaults target)
   target_compile_options(${target} PRIVATE ${contract_options} ${warning_options})
-  target_link_options(${target} PRIVATE ${contract_link_options})
+  target_link_options(${target} PRIVATE ${contract_link_options} ${hardening_link_options})
+  if(NOT ROPEKV_SANITIZE AND NOT target STREQUAL "ropekv_kernels")
+    target_compile_options(${target} PRIVATE ${hardening_options})
+  endif()
   # Of the kernels there are many, and what they branch on is seen in the reference too.
   if(ROPEKV_FUZZ AND NOT target STREQUAL "ropekv_kernels")
     target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
