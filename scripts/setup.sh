@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# setup.sh [test|aarch64]: installs the Debian packages that a build needs and that are missing; also
-# those of the tests, or of the tests cross-built for aarch64. Silent when there is nothing to do.
+# setup.sh [test|aarch64|python]: installs the Debian packages that a build needs and that are
+# missing; also those of the tests, of the tests cross-built for aarch64, or of the Python package.
+# Silent when there is nothing to do.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -13,8 +14,10 @@ if [[ ${1:-} == test ]]; then
 elif [[ ${1:-} == aarch64 ]]; then
   packages+=(g++-aarch64-linux-gnu python3 qemu-user
     lib{fmt,gmock,gtest,hwy,tbb}-dev:arm64)
+elif [[ ${1:-} == python ]]; then
+  packages+=(python3-dev python3-venv)
 elif [[ $# -gt 0 ]]; then
-  echo "setup.sh: knows 'test' and 'aarch64', not '$1'" >&2
+  echo "setup.sh: knows 'test', 'aarch64' and 'python', not '$1'" >&2
   exit 2
 fi
 

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+import enum
+from collections.abc import Sequence
+from typing import Any
+
+TENSORS: tuple[str, ...]
+VERSION: str
+
+class Action(enum.Enum):
+    RUN = ...
+    REFERENCE = ...
+    CHECK = ...
+
+def call(
+    action: Action,
+    tensors: tuple[Any, ...],
+    size_splits: Sequence[int],
+    cache_mode: str,
+    kv_output: bool,
+    numerics: str,
+    strict_device_limits: bool,
+    target: str,
+    num_threads: int,
+    check_duplicate_slots: bool,
+    /,
+) -> tuple[Any, Any, Any]: ...
+def usable_targets() -> list[str]: ...
+def built_targets() -> list[str]: ...
+
+class Plan:
+    def __init__(
+        self,
+        tensors: tuple[Any, ...],
+        size_splits: Sequence[int],
+        cache_mode: str,
+        kv_output: bool,
+        numerics: str,
+        strict_device_limits: bool,
+        target: str,
+        /,
+    ) -> None: ...
+    def call(
+        self,
+        action: Action,
+        tensors: tuple[Any, ...],
+        num_threads: int,
+        token_begin: int,
+        token_end: int,
+        check_duplicate_slots: bool,
+        /,
+    ) -> tuple[Any, Any, Any]: ...
+    def bind(self, tensors: tuple[Any, ...], /) -> Plan: ...
+    @property
+    def num_tokens(self) -> int: ...
+    @property
+    def target(self) -> str: ...
