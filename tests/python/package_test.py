@@ -136,7 +136,8 @@ def test_cases_go_to_the_command_and_back(tmp_path, family, x_dtype):
     )
     assert [entry.name for entry in tmp_path.iterdir()] == ["case.safetensors"]
     case = ropekv.load_case(path, family)
-    assert case.attributes == {**attributes, "numerics": "float32"}
+    assert case.attributes == {
+        **attributes, "numerics": "float32", "rotary_dim": 0, "rotary_style": "half"}
     assert case.tensors.keys() == {name for name, t in tensors.items() if t is not None}
     for name, loaded in case.tensors.items():
         assert np.array_equal(FAMILIES[family].to_numpy(loaded), tensors[name])

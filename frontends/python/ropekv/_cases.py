@@ -16,7 +16,13 @@ from ropekv import _core
 _OUTPUTS = ("q", "k", "v")
 _INPUTS = tuple(name for name in _core.TENSORS if name not in _OUTPUTS)
 # What a file may leave out.
-_DEFAULTS = {"cache_mode": "contiguous", "kv_output": False, "numerics": "float32"}
+_DEFAULTS = {
+    "rotary_dim": 0,
+    "rotary_style": "half",
+    "cache_mode": "contiguous",
+    "kv_output": False,
+    "numerics": "float32",
+}
 
 
 @dataclasses.dataclass
@@ -24,7 +30,8 @@ class Case:
     """One call: `ropekv.dequant_rope_quant_kvcache(**case.arguments)`.
 
     tensors: the tensors by their names; the caches as they are before the call.
-    attributes: the other arguments: size_splits, cache_mode, kv_output, numerics.
+    attributes: the other arguments: size_splits, rotary_dim, rotary_style, cache_mode, kv_output
+        and numerics.
     """
 
     tensors: dict[str, Any]
@@ -77,6 +84,7 @@ def load_case(path: str | os.PathLike[str], framework: str = "numpy") -> Case:
     attributes: dict[str, Any] = dict(_DEFAULTS)
     attributes.update((name, metadata[name]) for name in _DEFAULTS if name in metadata)
     attributes["kv_output"] = str(attributes["kv_output"]).lower() == "true"
+    attributes["rotary_dim"] = int(attributes["rotary_dim"])
     try:
         sizes = tuple(int(size) for size in metadata["size_splits"].split(","))
     except (KeyError, ValueError):

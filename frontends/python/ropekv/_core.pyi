@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 import enum
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 TENSORS: tuple[str, ...]
 VERSION: str
+
+# size_splits, rotary_dim, rotary_style, cache_mode, kv_output, numerics, strict_device_limits,
+# target
+Attributes: TypeAlias = tuple[Sequence[int], int, str, str, bool, str, bool, str]
 
 class Action(enum.Enum):
     RUN = ...
@@ -14,12 +18,7 @@ class Action(enum.Enum):
 def call(
     action: Action,
     tensors: tuple[Any, ...],
-    size_splits: Sequence[int],
-    cache_mode: str,
-    kv_output: bool,
-    numerics: str,
-    strict_device_limits: bool,
-    target: str,
+    attributes: Attributes,
     num_threads: int,
     check_duplicate_slots: bool,
     /,
@@ -31,12 +30,7 @@ class Plan:
     def __init__(
         self,
         tensors: tuple[Any, ...],
-        size_splits: Sequence[int],
-        cache_mode: str,
-        kv_output: bool,
-        numerics: str,
-        strict_device_limits: bool,
-        target: str,
+        attributes: Attributes,
         /,
     ) -> None: ...
     def call(

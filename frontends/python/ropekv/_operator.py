@@ -29,8 +29,8 @@ def dequant_rope_quant_kvcache(
     k_cache: Array,
     v_cache: Array,
     indices: Array,
-    scale_k: Array,
-    scale_v: Array,
+    scale_k: Array | None,
+    scale_v: Array | None,
     size_splits: Sequence[int],
     *,
     offset_k: Array | None = None,
@@ -38,6 +38,9 @@ def dequant_rope_quant_kvcache(
     weight_scale: Array | None = None,
     activation_scale: Array | None = None,
     bias: Array | None = None,
+    positions: Array | None = None,
+    rotary_dim: int = 0,
+    rotary_style: str = "half",
     cache_mode: str = "contiguous",
     kv_output: bool = False,
     numerics: str = "float32",
@@ -49,28 +52,37 @@ def dequant_rope_quant_kvcache(
     target: str = "best",
     strict_device_limits: bool = False,
 ) -> Outputs:
-    """Dequantises and splits `x`, rotates q and k, and writes k and v to the caches as int8.
+    """Dequantises and splits `x`, rotates q and k, and writes k and v to the caches.
 
     B sequences, S new tokens of each, T = B*S; Nq and Nkv heads of D channels;
-    H = (Nq + 2*Nkv) * D. Where x is [B, H], S = 1 and the other tensors lack that dimension.
+    H = (Nq + 2*Nkv) * D; R = rotary_dim, or D. Where x is [B, H], S = 1 and the other tensors lack
+    that dimension.
 
     Tensors:
-        x: [B, S, H] or [B, H]; int32, float16 or bfloat16.
-        cos, sin: [B, S, 1, D] or [B, D]; float16 or bfloat16, that of x unless x is int32.
-        k_cache, v_cache: int8; written in place. Contiguous: [C, L, Nkv, D], and token (b, s)
-            goes to cache[b][indices[b] + s]. Paged: [num_blocks, block_size, Nkv, D], and token t
-            goes to slot indices[t]; where that is negative, nowhere.
-        indices: int32; [B] for a contiguous cache, [T] for a paged one.
-        scale_k, scale_v: [Nkv, D] or [Nkv*D]; float32. They divide.
+        x: [B, S, H] or [B, H]; int32, float16, bfloat16 or float32.
+        cos, sin: [B, S, 1, R] or [B, R], or with positions a table [P, R]; R/2 entries serve both
+            channels of a pair. The dtype of q, or float32.
+        k_cache, v_cache: written in place. int8, or without scales float16, bfloat16 or float32.
+            Contiguous: [C, L, Nkv, D], and token (b, s) goes to cache[b][indices[b] + s]. Paged:
+            [num_blocks, block_size, Nkv, D], and token t goes to slot indices[t]; where that is
+            negative, nowhere.
+        indices: int32 or int64; B entries for a contiguous cache, T for a paged one.
+        scale_k, scale_v: [Nkv, D], [Nkv*D], [Nkv, 1] or [1]; float32. They divide. None unless the
+            caches are int8.
         offset_k, offset_v: like the scales; added after the division.
         weight_scale: [H]; float32; needed for int32 x. This and the next two are ignored unless x
             is int32.
         activation_scale: [T]; float32.
         bias: [H]; float32, float16, bfloat16 or int32. An int32 one is added before the scales.
-        q_out, k_out, v_out: where to write the outputs; new ones are made of those not given.
+        positions: T entries, int32 or int64: the rows of cos and sin that the tokens have.
+        q_out, k_out, v_out: where to write the outputs; new ones are made of those not given, of
+            the dtype of x, or of cos if x is int32.
 
     Options:
         size_splits: (Nq*D, Nkv*D, Nkv*D).
+        rotary_dim: how many channels of each head are rotated, from the first on; 0 for all.
+        rotary_style: which of them turn together: "half" for i and i + R/2, or "interleaved" for
+            2*i and 2*i + 1.
         cache_mode: "contiguous" or "page".
         kv_output: also return k (rotated) and v.
         numerics: "float32", or "ascend" to round where the NPU does.
@@ -94,8 +106,9 @@ def dequant_rope_quant_kvcache(
         _core.call(
             _core.Action.RUN,
             (x, cos, sin, k_cache, v_cache, indices, scale_k, scale_v, offset_k, offset_v,
-             weight_scale, activation_scale, bias, q_out, k_out, v_out),
-            size_splits, cache_mode, kv_output, numerics, strict_device_limits, target,
+             weight_scale, activation_scale, bias, q_out, k_out, v_out, positions),
+            (size_splits, rotary_dim, rotary_style, cache_mode, kv_output, numerics,
+             strict_device_limits, target),
             num_threads, check_duplicate_slots,
         )
     )
@@ -108,8 +121,8 @@ def reference(
     k_cache: Array,
     v_cache: Array,
     indices: Array,
-    scale_k: Array,
-    scale_v: Array,
+    scale_k: Array | None,
+    scale_v: Array | None,
     size_splits: Sequence[int],
     *,
     offset_k: Array | None = None,
@@ -117,6 +130,9 @@ def reference(
     weight_scale: Array | None = None,
     activation_scale: Array | None = None,
     bias: Array | None = None,
+    positions: Array | None = None,
+    rotary_dim: int = 0,
+    rotary_style: str = "half",
     cache_mode: str = "contiguous",
     kv_output: bool = False,
     numerics: str = "float32",
@@ -135,8 +151,9 @@ def reference(
         _core.call(
             _core.Action.REFERENCE,
             (x, cos, sin, k_cache, v_cache, indices, scale_k, scale_v, offset_k, offset_v,
-             weight_scale, activation_scale, bias, q_out, k_out, v_out),
-            size_splits, cache_mode, kv_output, numerics, strict_device_limits, "best",
+             weight_scale, activation_scale, bias, q_out, k_out, v_out, positions),
+            (size_splits, rotary_dim, rotary_style, cache_mode, kv_output, numerics,
+             strict_device_limits, "best"),
             1, check_duplicate_slots,
         )
     )

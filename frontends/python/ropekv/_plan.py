@@ -28,8 +28,8 @@ class Plan:
         k_cache: Array,
         v_cache: Array,
         indices: Array,
-        scale_k: Array,
-        scale_v: Array,
+        scale_k: Array | None,
+        scale_v: Array | None,
         size_splits: Sequence[int],
         *,
         offset_k: Array | None = None,
@@ -37,6 +37,9 @@ class Plan:
         weight_scale: Array | None = None,
         activation_scale: Array | None = None,
         bias: Array | None = None,
+        positions: Array | None = None,
+        rotary_dim: int = 0,
+        rotary_style: str = "half",
         cache_mode: str = "contiguous",
         kv_output: bool = False,
         numerics: str = "float32",
@@ -48,8 +51,9 @@ class Plan:
     ) -> None:
         self._plan = _core.Plan(
             (x, cos, sin, k_cache, v_cache, indices, scale_k, scale_v, offset_k, offset_v,
-             weight_scale, activation_scale, bias, q_out, k_out, v_out),
-            size_splits, cache_mode, kv_output, numerics, strict_device_limits, target,
+             weight_scale, activation_scale, bias, q_out, k_out, v_out, positions),
+            (size_splits, rotary_dim, rotary_style, cache_mode, kv_output, numerics,
+             strict_device_limits, target),
         )
 
     def run(
@@ -68,6 +72,7 @@ class Plan:
         weight_scale: Array | None = None,
         activation_scale: Array | None = None,
         bias: Array | None = None,
+        positions: Array | None = None,
         q_out: Array | None = None,
         k_out: Array | None = None,
         v_out: Array | None = None,
@@ -87,7 +92,7 @@ class Plan:
             self._plan.call(
                 _RUN,
                 (x, cos, sin, k_cache, v_cache, indices, scale_k, scale_v, offset_k, offset_v,
-                 weight_scale, activation_scale, bias, q_out, k_out, v_out),
+                 weight_scale, activation_scale, bias, q_out, k_out, v_out, positions),
                 num_threads, token_begin, token_end, check_duplicate_slots,
             )
         )
@@ -108,6 +113,7 @@ class Plan:
         weight_scale: Array | None = None,
         activation_scale: Array | None = None,
         bias: Array | None = None,
+        positions: Array | None = None,
         q_out: Array | None = None,
         k_out: Array | None = None,
         v_out: Array | None = None,
@@ -119,7 +125,7 @@ class Plan:
         self._plan.call(
             _core.Action.CHECK,
             (x, cos, sin, k_cache, v_cache, indices, scale_k, scale_v, offset_k, offset_v,
-             weight_scale, activation_scale, bias, q_out, k_out, v_out),
+             weight_scale, activation_scale, bias, q_out, k_out, v_out, positions),
             0, token_begin, token_end, check_duplicate_slots,
         )
 
@@ -141,7 +147,7 @@ class Plan:
         bound = Plan.__new__(Plan)
         bound._plan = self._plan.bind(
             (None, None, None, None, None, None, scale_k, scale_v, offset_k, offset_v,
-             weight_scale, None, bias, None, None, None)
+             weight_scale, None, bias, None, None, None, None)
         )
         return bound
 

@@ -2,57 +2,52 @@
 // The extension module ropekv._core. The functions that people call are in Python, in the modules
 // beside it; here tensors come as one tuple, in the order of TENSORS.
 #include <nanobind/nanobind.h>
-#include <nanobind/stl/array.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "frontends/python/src/call.h"
+#include "frontends/python/src/words.h"
 #include "ropekv/ropekv.h"
 
 namespace ropekv::python {
 namespace {
 
-// What of a Spec is no tensor.
-struct Attributes {
-  std::array<int64_t, 3> size_splits;
-  std::string_view cache_mode;
-  bool kv_output;
-  std::string_view numerics;
-  bool strict_device_limits;
-  std::string_view target;
-};
+// What of a Spec is no tensor: size_splits, rotary_dim, rotary_style, cache_mode, kv_output,
+// numerics, strict_device_limits, target.
+using Attributes = std::tuple<nb::object, int64_t, std::string_view, std::string_view, bool,
+                              std::string_view, bool, std::string_view>;
 
-template <class T>
-T Choose(const char* name, std::string_view word,
-         std::initializer_list<std::pair<std::string_view, T>> choices) {
-  std::string legal;
-  for (const auto& [text, value] : choices) {
-    if (text == word) return value;
-    legal += (legal.empty() ? "'" : "' or '") + std::string(text);
+std::array<int64_t, 3> ReadSizeSplits(nb::handle sizes) {
+  std::array<int64_t, 3> read{};
+  if (const size_t count = nb::len(sizes); count != read.size()) {
+    throw nb::value_error(
+        ("size_splits: has " + std::to_string(count) + " entries; must have 3").c_str());
   }
-  throw nb::value_error(
-      (std::string(name) + ": is '" + std::string(word) + "'; must be " + legal + "'").c_str());
+  for (size_t i = 0; i < read.size(); ++i) read[i] = nb::cast<int64_t>(nb::int_(sizes[i]));
+  return read;
 }
 
 Spec MakeSpec(const Attributes& attributes) {
+  const auto& [size_splits, rotary_dim, rotary_style, cache_mode, kv_output, numerics,
+               strict_device_limits, target] = attributes;
   Spec spec;
-  spec.size_splits = attributes.size_splits;
-  spec.cache_layout = Choose<CacheLayout>(
-      "cache_mode", attributes.cache_mode,
-      {{"contiguous", CacheLayout::kContiguous}, {"page", CacheLayout::kPaged}});
-  spec.kv_output = attributes.kv_output;
-  spec.numerics =
-      Choose<Numerics>("numerics", attributes.numerics,
-                       {{"float32", Numerics::kFloat32}, {"ascend", Numerics::kAscend}});
-  spec.strict_device_limits = attributes.strict_device_limits;
-  const Result<Target> target = ParseTarget(attributes.target);
-  ThrowIfError(target.status());
-  spec.target = *target;
+  spec.size_splits = ReadSizeSplits(size_splits);
+  spec.rotary_dim = rotary_dim;
+  spec.rotary_style = ParseRotaryStyle(rotary_style);
+  spec.cache_layout = ParseCacheMode(cache_mode);
+  spec.kv_output = kv_output;
+  spec.numerics = ParseNumerics(numerics);
+  spec.strict_device_limits = strict_device_limits;
+  const Result<Target> parsed = ParseTarget(target);
+  ThrowIfError(parsed.status());
+  spec.target = *parsed;
   return spec;
 }
 
@@ -62,12 +57,9 @@ Plan MakePlanOrThrow(const Spec& spec) {
   return std::move(plan).value();
 }
 
-nb::tuple CallOnce(Action action, nb::tuple tensors, std::array<int64_t, 3> size_splits,
-                   std::string_view cache_mode, bool kv_output, std::string_view numerics,
-                   bool strict_device_limits, std::string_view target, int num_threads,
+nb::tuple CallOnce(Action action, nb::tuple tensors, const Attributes& attributes, int num_threads,
                    bool check_duplicate_slots) {
-  Spec spec =
-      MakeSpec({size_splits, cache_mode, kv_output, numerics, strict_device_limits, target});
+  Spec spec = MakeSpec(attributes);
   Call call(std::move(tensors));
   call.Describe(&spec);
   return call.Do(action, MakePlanOrThrow(spec),
@@ -76,12 +68,8 @@ nb::tuple CallOnce(Action action, nb::tuple tensors, std::array<int64_t, 3> size
 
 class PythonPlan {
  public:
-  PythonPlan(nb::tuple tensors, std::array<int64_t, 3> size_splits, std::string_view cache_mode,
-             bool kv_output, std::string_view numerics, bool strict_device_limits,
-             std::string_view target)
-      : spec_(
-            MakeSpec({size_splits, cache_mode, kv_output, numerics, strict_device_limits, target})),
-        plan_(Planned(std::move(tensors), &spec_)) {}
+  PythonPlan(nb::tuple tensors, const Attributes& attributes)
+      : spec_(MakeSpec(attributes)), plan_(Planned(std::move(tensors), &spec_)) {}
 
   nb::tuple Do(Action action, nb::tuple tensors, int num_threads, int64_t token_begin,
                int64_t token_end, bool check_duplicate_slots) const {
@@ -154,8 +142,7 @@ NB_MODULE(_core, module) {
   module.def("usable_targets", [] { return Names(UsableTargets()); });
   module.def("built_targets", [] { return Names(BuiltTargets()); });
   nb::class_<PythonPlan>(module, "Plan")
-      .def(nb::init<nb::tuple, std::array<int64_t, 3>, std::string_view, bool, std::string_view,
-                    bool, std::string_view>())
+      .def(nb::init<nb::tuple, const Attributes&>())
       .def("call", &PythonPlan::Do)
       .def("bind", &PythonPlan::Bind)
       .def_prop_ro("num_tokens", &PythonPlan::num_tokens)

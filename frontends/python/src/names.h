@@ -21,6 +21,7 @@ struct DTypeName {
 inline constexpr DTypeName kDTypeNames[] = {
     {DType::kI8, "int8", 'i', dlpack::kInt},
     {DType::kI32, "int32", 'i', dlpack::kInt},
+    {DType::kI64, "int64", 'i', dlpack::kInt},
     {DType::kF16, "float16", 'f', dlpack::kFloat},
     {DType::kBF16, "bfloat16", '\0', dlpack::kBFloat},
     {DType::kF32, "float32", 'f', dlpack::kFloat},

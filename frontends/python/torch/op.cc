@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operator for torch's dispatcher, on the CPU. Loaded by ropekv.torch, once torch is there.
+#include <stdexcept>
+#include <string>
+
+#include "frontends/python/torch/abi.h"
+#include "frontends/python/torch/arguments.h"
+#include "ropekv/ropekv.h"
+#include "workload/case.h"
+
+namespace ropekv::torch_op {
+namespace {
+
+constexpr char kName[] = "dequant_rope_quant_kvcache";
+
+// torch's numbers for dtypes and devices, which only torch can tell.
+struct Numbers {
+  int32_t cpu = aoti_torch_device_type_cpu();
+  int32_t strided = aoti_torch_layout_strided();
+  std::pair<DType, int32_t> dtypes[6] = {
+      {DType::kI8, aoti_torch_dtype_int8()},       {DType::kI32, aoti_torch_dtype_int32()},
+      {DType::kI64, aoti_torch_dtype_int64()},     {DType::kF16, aoti_torch_dtype_float16()},
+      {DType::kBF16, aoti_torch_dtype_bfloat16()}, {DType::kF32, aoti_torch_dtype_float32()}};
+};
+
+const Numbers& TorchNumbers() {
+  static const Numbers numbers;
+  return numbers;
+}
+
+[[noreturn]] void Fail(const char* name, const std::string& detail) {
+  throw std::runtime_error(std::string(name) + ": " + detail);
+}
+
+// The address of `tensor`, which is described in `spec`.
+void* Read(const TensorField& field, AtenTensorHandle tensor, TensorSpec* spec) {
+  const Numbers& numbers = TorchNumbers();
+  // With one tensor on the CPU and another elsewhere, torch calls this function too.
+  int32_t device = 0;
+  CheckTorch(aoti_torch_get_device_type(tensor, &device), "aoti_torch_get_device_type");
+  if (device != numbers.cpu) Fail(field.name, "is not on the CPU, as other tensors are");
+  int32_t layout = 0;
+  CheckTorch(aoti_torch_get_layout(tensor, &layout), "aoti_torch_get_layout");
+  if (layout != numbers.strided) Fail(field.name, "has no strides; must be a dense tensor");
+  int32_t dtype = 0;
+  CheckTorch(aoti_torch_get_dtype(tensor, &dtype), "aoti_torch_get_dtype");
+  for (const auto& [known, number] : numbers.dtypes) {
+    if (number == dtype) spec->dtype = known;
+  }
+  if (!spec->present()) {
+    Fail(field.name, "has a dtype that no tensor of the operator may have (torch's number " +
+                         std::to_string(dtype) + ")");
+  }
+  int64_t rank = 0;
+  CheckTorch(aoti_torch_get_dim(tensor, &rank), "aoti_torch_get_dim");
+  if (rank > TensorSpec::kMaxRank) {
+    Fail(field.name, "has " + std::to_string(rank) + " dimensions; at most " +
+                         std::to_string(TensorSpec::kMaxRank) + " are possible");
+  }
+  int64_t* sizes = nullptr;
+  int64_t* strides = nullptr;
+  CheckTorch(aoti_torch_get_sizes(tensor, &sizes), "aoti_torch_get_sizes");
+  CheckTorch(aoti_torch_get_strides(tensor, &strides), "aoti_torch_get_strides");
+  spec->rank = static_cast<int>(rank);
+  for (int i = 0; i < spec->rank; ++i) {
+    spec->shape[i] = sizes[i];
+    spec->stride[i] = strides[i];
+  }
+  void* address = nullptr;
+  if (field.output != nullptr) {
+    CheckTorch(torch_get_mutable_data_ptr(tensor, &address), "torch_get_mutable_data_ptr");
+  } else {
+    const void* data = nullptr;  // of a copy-on-write tensor this one makes no copy
+    CheckTorch(torch_get_const_data_ptr(tensor, &data), "torch_get_const_data_ptr");
+    address = const_cast<void*>(data);
+  }
+  return address;
+}
+
+// Only torch's Python side can say whether a tensor requires a gradient, so ropekv.torch defines a
+// function that finds the first that does. Asked in grad mode only: the call takes microseconds.
+void CheckNoGradient(const Arguments& arguments) {
+  if (!aoti_torch_grad_mode_is_enabled()) return;
+  StableListHandle list = nullptr;
+  CheckTorch(torch_new_list_reserve_size(kNumTensors, &list), "torch_new_list_reserve_size");
+  const char* names[kNumTensors];
+  size_t count = 0;
+  for (const TensorField& field : kTensorFields) {
+    const AtenTensorHandle tensor = arguments.tensors[static_cast<size_t>(field.id)];
+    if (tensor == nullptr) continue;
+    AtenTensorHandle another = nullptr;
+    CheckTorch(aoti_torch_new_tensor_handle(tensor, &another), "aoti_torch_new_tensor_handle");
+    CheckTorch(torch_list_push_back(list, reinterpret_cast<StableIValue>(another)),
+               "torch_list_push_back");
+    names[count++] = field.name;
+  }
+  StableIValue stack[1] = {reinterpret_cast<StableIValue>(list)};
+  CheckTorch(torch_call_dispatcher("ropekv::first_that_requires_grad", "", stack, kTorchVersion),
+             "ropekv::first_that_requires_grad");
+  const auto found = static_cast<int64_t>(stack[0]);
+  if (found < 0) return;
+  Fail(names[found],
+       "requires a gradient, which this operator does not have; call it under "
+       "torch.no_grad()");
+}
+
+int32_t TorchDType(DType dtype) {
+  for (const auto& [known, number] : TorchNumbers().dtypes) {
+    if (known == dtype) return number;
+  }
+  throw std::logic_error("ropekv: a dtype without a number of torch's");
+}
+
+// A tensor to be returned, row-major.
+class Made {
+ public:
+  explicit Made(const TensorSpec& spec) {
+    CheckTorch(aoti_torch_empty_strided(spec.rank, spec.shape.data(), spec.stride.data(),
+                                        TorchDType(spec.dtype), TorchNumbers().cpu, 0, &tensor_),
+               "aoti_torch_empty_strided");
+  }
+  Made(const Made&) = delete;
+  Made& operator=(const Made&) = delete;
+  ~Made() {
+    if (tensor_ != nullptr) aoti_torch_delete_tensor_object(tensor_);
+  }
+
+  void* data() const {
+    void* address = nullptr;
+    CheckTorch(torch_get_mutable_data_ptr(tensor_, &address), "torch_get_mutable_data_ptr");
+    return address;
+  }
+  StableIValue Release() { return reinterpret_cast<StableIValue>(std::exchange(tensor_, nullptr)); }
+
+ private:
+  AtenTensorHandle tensor_ = nullptr;
+};
+
+void ThrowIfError(const Status& status) {
+  if (!status.ok()) throw std::runtime_error(status.message());
+}
+
+void Call(StableIValue* stack, uint64_t num_arguments, uint64_t) {
+  if (num_arguments != std::size(kArguments)) {
+    throw std::logic_error("ropekv: torch passed another number of arguments");
+  }
+  Arguments arguments(stack);
+  arguments.Read();
+  CheckNoGradient(arguments);
+  Args args;
+  Spec& spec = arguments.spec;
+  for (const TensorField& field : kTensorFields) {
+    const AtenTensorHandle tensor = arguments.tensors[static_cast<size_t>(field.id)];
+    if (tensor == nullptr) continue;
+    void* address = Read(field, tensor, &(spec.*field.spec));
+    if (field.input != nullptr) args.*field.input = address;
+    if (field.output != nullptr) args.*field.output = address;
+  }
+  workload::SetOutputs(&spec);
+  const Result<Plan> plan = MakePlan(spec);
+  ThrowIfError(plan.status());
+
+  const TensorSpec nothing = Dense(spec.q.dtype, {0});
+  Made q(spec.q);
+  Made k(spec.kv_output ? spec.k : nothing);
+  Made v(spec.kv_output ? spec.v : nothing);
+  args.q = q.data();
+  args.k = k.data();
+  args.v = v.data();
+  uint32_t threads = 1;
+  CheckTorch(torch_get_num_threads(&threads), "torch_get_num_threads");
+  // Left to itself, the library takes one thread where a second does not pay, and all others.
+  if (threads == 1) arguments.options.num_threads = 1;
+  ThrowIfError(Run(*plan, args, arguments.options));
+  stack[0] = q.Release();
+  stack[1] = k.Release();
+  stack[2] = v.Release();
+}
+
+// Registers the operator while the library is loaded. The libraries of torch's are never freed: an
+// operator stays.
+const bool registered = [] {
+  TorchLibraryHandle definitions = nullptr;
+  CheckTorch(aoti_torch_library_init_fragment("ropekv", __FILE__, __LINE__, &definitions),
+             "aoti_torch_library_init_fragment");
+  CheckTorch(aoti_torch_library_def(definitions, MakeSchema(kName).c_str()),
+             "aoti_torch_library_def");
+  TorchLibraryHandle cpu = nullptr;
+  CheckTorch(aoti_torch_library_init_impl("ropekv", "CPU", __FILE__, __LINE__, &cpu),
+             "aoti_torch_library_init_impl");
+  CheckTorch(torch_library_impl(cpu, kName, Call, kTorchVersion), "torch_library_impl");
+  return true;
+}();
+
+}  // namespace
+}  // namespace ropekv::torch_op
