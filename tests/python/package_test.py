@@ -63,10 +63,10 @@ def test_no_torch_in_the_library():
 
 
 def test_every_tensor_of_the_library_is_an_argument():
-    names = [f"{name}_out" if name in OUTPUTS else name for name in _core.TENSORS]
+    names = {f"{name}_out" if name in OUTPUTS else name for name in _core.TENSORS}
     for function in (ropekv.dequant_rope_quant_kvcache, ropekv.reference, ropekv.Plan,
                      ropekv.Plan.run, ropekv.Plan.check):
-        assert [name for name in inspect.signature(function).parameters if name in names] == names
+        assert names <= inspect.signature(function).parameters.keys()
     run_options = {"num_threads", "target"}
     assert run_options == (
         inspect.signature(ropekv.dequant_rope_quant_kvcache).parameters.keys()

@@ -76,7 +76,7 @@ REFUSALS = [
     (changed("x", odd_strides), ValueError, "x", "bytes"),
     (changed("x", lambda a: a.astype(np.int8)), TypeError, "x", "i8"),
     (changed("x", lambda a: a.astype(np.int32)), ValueError, "weight_scale", "absent"),
-    (changed("cos", lambda a: a.astype(BF16)), TypeError, "sin", "f16"),
+    (changed("cos", lambda a: a.astype(BF16)), TypeError, "cos", "bf16"),
     (changed("k_cache", lambda a: a.view(np.uint8)), TypeError, "k_cache", "uint8"),
     (changed("k_cache", lambda a: np.broadcast_to(a[:1], a.shape)), ValueError, "k_cache",
      "read-only"),

@@ -63,7 +63,8 @@ def _fake(
     **others: Any,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The shapes of the results, which may be symbols."""
-    named = {"x": x, "cos": cos, "sin": sin, "k_cache": k_cache, "v_cache": v_cache, **others}
+    named = {"x": x, "cos": cos, "sin": sin, "k_cache": k_cache, "v_cache": v_cache,
+             "indices": indices, "scale_k": scale_k, "scale_v": scale_v, **others}
     for name, value in named.items():
         if isinstance(value, torch.Tensor):
             torch._check(

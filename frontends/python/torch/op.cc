@@ -16,7 +16,6 @@ constexpr char kName[] = "dequant_rope_quant_kvcache";
 // torch's numbers for dtypes and devices, which only torch can tell.
 struct Numbers {
   int32_t cpu = aoti_torch_device_type_cpu();
-  int32_t strided = aoti_torch_layout_strided();
   std::pair<DType, int32_t> dtypes[6] = {
       {DType::kI8, aoti_torch_dtype_int8()},       {DType::kI32, aoti_torch_dtype_int32()},
       {DType::kI64, aoti_torch_dtype_int64()},     {DType::kF16, aoti_torch_dtype_float16()},
@@ -39,9 +38,6 @@ void* Read(const TensorField& field, AtenTensorHandle tensor, TensorSpec* spec) 
   int32_t device = 0;
   CheckTorch(aoti_torch_get_device_type(tensor, &device), "aoti_torch_get_device_type");
   if (device != numbers.cpu) Fail(field.name, "is not on the CPU, as other tensors are");
-  int32_t layout = 0;
-  CheckTorch(aoti_torch_get_layout(tensor, &layout), "aoti_torch_get_layout");
-  if (layout != numbers.strided) Fail(field.name, "has no strides; must be a dense tensor");
   int32_t dtype = 0;
   CheckTorch(aoti_torch_get_dtype(tensor, &dtype), "aoti_torch_get_dtype");
   for (const auto& [known, number] : numbers.dtypes) {
