@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from families import FAMILIES
 from oracle import BF16, F16, F32
 
+I8 = np.dtype(np.int8)
 I32 = np.dtype(np.int32)
 CACHES = ("k_cache", "v_cache")
 # Reciprocals of these are not exact, and their first odd multiples are, also in bfloat16.
@@ -60,8 +61,9 @@ def calls(draw):
     hidden = sum(splits)
     leading = (batch,) if seq is None else (batch, seq)
 
-    x_dtype = draw(st.sampled_from([I32, F16, BF16]))
-    out_dtype = draw(st.sampled_from([F16, BF16])) if x_dtype == I32 else x_dtype
+    x_dtype = draw(st.sampled_from([I32, F16, BF16, F32]))
+    out_dtype = draw(st.sampled_from([F16, BF16, F32])) if x_dtype == I32 else x_dtype
+    cos_dtype = draw(st.sampled_from([out_dtype, out_dtype, F32]))
     tensors = {}
     if x_dtype == I32:
         tensors["x"] = _integers(rng, (*leading, hidden), wild)
@@ -75,34 +77,49 @@ def calls(draw):
             tensors["bias"] = _floats(rng, hidden, bias_dtype, wild)
     else:
         tensors["x"] = _floats(rng, (*leading, hidden), x_dtype, wild)
-    table = leading + ((head_dim,) if seq is None else (1, head_dim))
-    tensors["cos"] = _floats(rng, table, out_dtype, wild)
-    tensors["sin"] = _floats(rng, table, out_dtype, wild)
-    flat = draw(st.booleans())
-    per_channel = (kv_heads * head_dim,) if flat else (kv_heads, head_dim)
-    for name in ("scale_k", "scale_v"):
-        tensors[name] = _scales(rng, per_channel, wild)
-    for name in ("offset_k", "offset_v"):
-        if draw(st.booleans()):
-            tensors[name] = _floats(rng, per_channel, F32, wild)
+    rotary_dim = draw(st.sampled_from([0, 0, 2 * draw(st.integers(1, head_dim // 2))]))
+    angles = rotary_dim or head_dim
+    if draw(st.booleans()):
+        angles //= 2
+    index_dtype = draw(st.sampled_from([np.int32, np.int64]))
+    if draw(st.booleans()):
+        rows = draw(st.integers(1, 9))
+        positions = rng.integers(0, rows, tokens).astype(index_dtype)
+        tensors["positions"] = positions.reshape(leading) if draw(st.booleans()) else positions
+        table = (rows, angles)
+    else:
+        table = leading + ((angles,) if seq is None else (1, angles))
+    tensors["cos"] = _floats(rng, table, cos_dtype, wild)
+    tensors["sin"] = _floats(rng, table, cos_dtype, wild)
+    cache_dtype = draw(st.sampled_from([I8, I8, I8, F16, BF16, F32]))
+    if cache_dtype == I8:
+        shapes = [(kv_heads, head_dim), (kv_heads * head_dim,), (kv_heads, 1), (1,)]
+        for name in ("scale_k", "scale_v"):
+            tensors[name] = _scales(rng, draw(st.sampled_from(shapes)), wild)
+        for name in ("offset_k", "offset_v"):
+            if draw(st.booleans()):
+                tensors[name] = _floats(rng, draw(st.sampled_from(shapes)), F32, wild)
 
     paged = draw(st.booleans())
     if paged:
         block = draw(st.integers(1, 4))
         blocks = tokens // block + draw(st.integers(1, 3))
-        slots = rng.permutation(blocks * block)[:tokens].astype(np.int32)
+        slots = rng.permutation(blocks * block)[:tokens].astype(index_dtype)
         slots[rng.random(tokens) < 0.2] = draw(st.sampled_from([-1, -(2**31)]))
-        tensors["indices"] = slots
+        tensors["indices"] = slots.reshape(leading) if draw(st.booleans()) else slots
         shape = (blocks, block)
     else:
         length = (1 if seq is None else seq) + draw(st.integers(0, 4))
         shape = (batch + draw(st.integers(0, 2)), length)
         last = length - (1 if seq is None else seq)
-        tensors["indices"] = rng.integers(0, last + 1, batch).astype(np.int32)
+        tensors["indices"] = rng.integers(0, last + 1, batch).astype(index_dtype)
     for name in CACHES:
-        tensors[name] = rng.integers(-128, 128, (*shape, kv_heads, head_dim)).astype(np.int8)
+        stored = rng.integers(-128, 128, (*shape, kv_heads, head_dim))
+        tensors[name] = stored.astype(cache_dtype)
     attributes = {
         "size_splits": splits,
+        "rotary_dim": rotary_dim,
+        "rotary_style": draw(st.sampled_from(["half", "interleaved"])),
         "cache_mode": "page" if paged else "contiguous",
         "kv_output": draw(st.booleans()),
         "numerics": draw(st.sampled_from(["float32", "ascend"])),

@@ -179,3 +179,16 @@ def test_bad_cases(tmp_path):
     save_file({"x": tensors["x"]}, path)
     with pytest.raises(ValueError, match="metadata 'size_splits' is None"):
         ropekv.load_case(path)
+
+
+def test_the_readmes_example(tmp_path):
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", example], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert example.endswith(f"# {done.stdout}")
+
+
+def test_the_documents_are_current():
+    script = ROOT / "scripts/python_docs.py"
+    assert subprocess.run([sys.executable, script, "--check"], check=False).returncode == 0

@@ -3,15 +3,12 @@
 
 #include <string>
 
-#include "workload/case.h"
+#include "frontends/python/src/results.h"
 
 namespace ropekv::python {
 namespace {
 
-// q, k and v are arguments as q_out, k_out and v_out.
-bool IsResult(const TensorField& field) {
-  return field.output != nullptr && !workload::IsCache(field.id);
-}
+// They are arguments as q_out, k_out and v_out.
 std::string ArgumentName(const TensorField& field) {
   return std::string(field.name) + (IsResult(field) ? "_out" : "");
 }
@@ -88,7 +85,8 @@ void Call::Describe(Spec* spec) const {
     }
     spec->*field.spec = operands_[i].spec;
   }
-  workload::SetOutputs(spec);
+  const TensorSpec& q = operands_[static_cast<size_t>(TensorId::kQ)].spec;
+  DescribeResults(spec, q.present() ? q.dtype : ResultDType(*spec));
   for (size_t i = 0; i < kTensorFields.size(); ++i) {
     if (IsResult(kTensorFields[i]) && given(i)) spec->*kTensorFields[i].spec = operands_[i].spec;
   }

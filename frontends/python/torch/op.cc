@@ -3,10 +3,10 @@
 #include <stdexcept>
 #include <string>
 
+#include "frontends/python/src/results.h"
 #include "frontends/python/torch/abi.h"
 #include "frontends/python/torch/arguments.h"
 #include "ropekv/ropekv.h"
-#include "workload/case.h"
 
 namespace ropekv::torch_op {
 namespace {
@@ -152,7 +152,7 @@ void Call(StableIValue* stack, uint64_t num_arguments, uint64_t) {
     if (field.input != nullptr) args.*field.input = address;
     if (field.output != nullptr) args.*field.output = address;
   }
-  workload::SetOutputs(&spec);
+  python::DescribeResults(&spec, python::ResultDType(spec));
   const Result<Plan> plan = MakePlan(spec);
   ThrowIfError(plan.status());
 

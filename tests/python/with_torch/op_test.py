@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import oracle
 import ropekv.torch
 from cases import CACHES, calls, laid_out, layouts
-from equality_test import assert_same_bytes
+from equality_test import assert_same_bytes, with_scales
 from families import Torch
 from memory_test import resident_bytes
 from small_call import small_call
@@ -42,7 +42,8 @@ def test_equals_the_oracle(call, data):
     threads = torch.get_num_threads()
     torch.set_num_threads(data.draw(st.sampled_from([1, 2]), "threads"))
     try:
-        outputs = op(**{name: Torch.wrap(array) for name, array in laid.items()}, **attributes)
+        tensors = {name: Torch.wrap(array) for name, array in laid.items()}
+        outputs = op(**with_scales(tensors), **attributes)
     finally:
         torch.set_num_threads(threads)
     for name in CACHES:
