@@ -16,11 +16,11 @@ int64_t SaturatingMultiply(int64_t a, int64_t b) {
   return __builtin_mul_overflow(a, b, &product) ? kMax : product;
 }
 
-TensorSpec HeadsOf(const Spec& spec, int64_t num_heads) {
+TensorSpec HeadsOf(const Spec& spec, DType dtype, int64_t num_heads) {
   const auto& x = spec.x.shape;
   const int64_t head_dim = spec.k_cache.shape[3];
-  if (spec.x.rank == 3) return Dense(spec.cos.dtype, {x[0], x[1], num_heads, head_dim});
-  return Dense(spec.cos.dtype, {x[0], num_heads, head_dim});
+  if (spec.x.rank == 3) return Dense(dtype, {x[0], x[1], num_heads, head_dim});
+  return Dense(dtype, {x[0], num_heads, head_dim});
 }
 
 }  // namespace
@@ -38,14 +38,19 @@ void Buffer::Fill(uint8_t byte) {
   if (size_ > 0) std::memset(data(), byte, size_);
 }
 
+std::byte* Case::address(TensorId id) const {
+  const View& view = views[static_cast<int>(id)];
+  if (view.of == TensorId::kNoTensor) return (*this)[id].data();
+  return (*this)[view.of].data() + view.offset_bytes;
+}
+
 Args Case::args() const {
   Args args;
   for (const TensorField& field : kTensorFields) {
-    const Buffer& buffer = (*this)[field.id];
     if (field.input) {
-      args.*field.input = buffer.data();
+      args.*field.input = address(field.id);
     } else {
-      args.*field.output = buffer.data();
+      args.*field.output = address(field.id);
     }
   }
   return args;
@@ -61,14 +66,51 @@ int64_t NumBytes(const TensorSpec& tensor) {
   return SaturatingMultiply(NumElements(tensor), ElementBytes(tensor.dtype));
 }
 
-void SetOutputs(Spec* spec) {
+void Pack(Spec* spec) {
+  TensorSpec& cos = spec->cos;
+  for (int i = 0; i + 1 < cos.rank; ++i) cos.stride[i] *= 2;
+  spec->sin = cos;
+}
+
+bool IsPacked(const Spec& spec) {
+  const TensorSpec& cos = spec.cos;
+  return cos.rank >= 2 && cos.shape[cos.rank - 1] > 0 &&
+         cos.stride[cos.rank - 2] == 2 * cos.shape[cos.rank - 1];
+}
+
+TensorSpec PackedAngles(const Spec& spec) {
+  TensorSpec packed = spec.cos;
+  packed.shape[packed.rank - 1] *= 2;
+  return packed;
+}
+
+DType OutputDType(const Spec& spec) {
+  const DType x = spec.x.dtype;
+  return x == DType::kI32 || x == DType::kNone ? spec.cos.dtype : x;
+}
+
+void SetOutputs(Spec* spec, DType dtype) {
   const int64_t kv_heads = spec->k_cache.shape[2];
   const int64_t head_dim = spec->k_cache.shape[3];
   const int64_t hidden = spec->x.rank > 0 ? spec->x.shape[spec->x.rank - 1] : 0;
   const int64_t heads = head_dim > 0 ? hidden / head_dim : 0;
   // Not from size_splits: of a bad one MakePlan says so itself, instead of blaming q.
-  spec->q = HeadsOf(*spec, kv_heads <= heads / 2 ? heads - 2 * kv_heads : 0);
-  if (spec->kv_output) spec->k = spec->v = HeadsOf(*spec, kv_heads);
+  spec->q = HeadsOf(*spec, dtype, kv_heads <= heads / 2 ? heads - 2 * kv_heads : 0);
+  if (spec->kv_output) spec->k = spec->v = HeadsOf(*spec, dtype, kv_heads);
+}
+
+int64_t IndexAt(const Case& made, TensorId id, int64_t i) {
+  const bool wide = (made.spec.*kTensorFields[static_cast<int>(id)].spec).dtype == DType::kI64;
+  return wide ? made[id].as<int64_t>()[i] : made[id].as<int32_t>()[i];
+}
+
+void SetIndex(const Case& made, TensorId id, int64_t i, int64_t value) {
+  const bool wide = (made.spec.*kTensorFields[static_cast<int>(id)].spec).dtype == DType::kI64;
+  if (wide) {
+    made[id].as<int64_t>()[i] = value;
+  } else {
+    made[id].as<int32_t>()[i] = static_cast<int32_t>(value);
+  }
 }
 
 Case Allocate(const Spec& spec, uint8_t poison) {
@@ -77,7 +119,13 @@ Case Allocate(const Spec& spec, uint8_t poison) {
   for (const TensorField& field : kTensorFields) {
     const TensorSpec& tensor = spec.*field.spec;
     if (!tensor.present()) continue;
-    made[field.id] = Buffer(NumBytes(tensor));
+    const bool packed = IsPacked(spec);
+    if (packed && field.id == TensorId::kSin) {
+      const int64_t width = tensor.shape[tensor.rank - 1];
+      made.views[static_cast<int>(field.id)] = {TensorId::kCos, width * ElementBytes(tensor.dtype)};
+      continue;
+    }
+    made[field.id] = Buffer((packed && field.id == TensorId::kCos ? 2 : 1) * NumBytes(tensor));
     if (field.output && !IsCache(field.id)) made[field.id].Fill(poison);
   }
   return made;

@@ -39,13 +39,21 @@ class Buffer {
 // By TensorId; those of absent tensors are empty.
 using Buffers = std::array<Buffer, kNumTensors>;
 
-// All tensors are row-major.
+// A tensor that lies in the buffer of another, and its own is empty.
+struct View {
+  TensorId of = TensorId::kNoTensor;
+  int64_t offset_bytes = 0;
+};
+
+// All tensors are row-major, but for cos and sin where they are packed.
 struct Case {
   Spec spec;
   Buffers buffers;
+  std::array<View, kNumTensors> views;
 
   Buffer& operator[](TensorId id) { return buffers[static_cast<int>(id)]; }
   const Buffer& operator[](TensorId id) const { return buffers[static_cast<int>(id)]; }
+  std::byte* address(TensorId id) const;
   Args args() const;
 };
 
@@ -56,9 +64,22 @@ inline bool IsCache(TensorId id) { return id == TensorId::kKCache || id == Tenso
 int64_t NumElements(const TensorSpec& tensor);
 int64_t NumBytes(const TensorSpec& tensor);
 
-// Sets spec->q, k and v to what the rest of `spec` asks for. From a malformed spec it makes outputs
-// that are malformed too, for MakePlan to refuse.
-void SetOutputs(Spec* spec);
+// Makes cos and sin, row-major till now, the two halves of the rows of one tensor.
+void Pack(Spec* spec);
+// Whether they are; then they have one buffer, that of cos.
+bool IsPacked(const Spec& spec);
+// That tensor, row-major.
+TensorSpec PackedAngles(const Spec& spec);
+
+// The dtype that q, k and v have unless it is said: x's, or that of cos if x is i32 or absent.
+DType OutputDType(const Spec& spec);
+// Sets spec->q, k and v, of this dtype, to what the rest of `spec` asks for. From a malformed spec
+// it makes outputs that are malformed too, for MakePlan to refuse.
+void SetOutputs(Spec* spec, DType dtype);
+
+// Element i of `indices` or `positions` in its buffer.
+int64_t IndexAt(const Case& made, TensorId id, int64_t i);
+void SetIndex(const Case& made, TensorId id, int64_t i, int64_t value);
 
 // A case with a buffer for every tensor of `spec`. q, k and v are filled with `poison`, so that an
 // element that nobody writes shows; the others are uninitialised.

@@ -54,12 +54,12 @@ int32_t ToI32(float value) {
   return static_cast<int32_t>(std::clamp(std::nearbyint(double{value}), -kLimit, kLimit - 1));
 }
 
-void Store(const Buffer& tensor, DType dtype, int64_t index, float value) {
+void Store(std::byte* tensor, DType dtype, int64_t index, float value) {
   switch (dtype) {
-    case DType::kI32: tensor.as<int32_t>()[index] = ToI32(value); return;
-    case DType::kF16: tensor.as<uint16_t>()[index] = ToF16(value); return;
-    case DType::kBF16: tensor.as<uint16_t>()[index] = ToBF16(value); return;
-    case DType::kF32: tensor.as<float>()[index] = value; return;
+    case DType::kI32: reinterpret_cast<int32_t*>(tensor)[index] = ToI32(value); return;
+    case DType::kF16: reinterpret_cast<uint16_t*>(tensor)[index] = ToF16(value); return;
+    case DType::kBF16: reinterpret_cast<uint16_t*>(tensor)[index] = ToBF16(value); return;
+    case DType::kF32: reinterpret_cast<float*>(tensor)[index] = value; return;
     case DType::kI8:
     case DType::kI64:
     case DType::kNone: return;

@@ -3,10 +3,10 @@
 #ifndef ROPEKV_WORKLOAD_ENCODE_H_
 #define ROPEKV_WORKLOAD_ENCODE_H_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "ropekv/types.h"
-#include "workload/case.h"
 
 namespace ropekv::workload {
 
@@ -17,7 +17,7 @@ uint16_t ToBF16(float value);
 int32_t ToI32(float value);
 
 // Writes `value` as element `index` of a tensor of `dtype`: kI32, kF16, kBF16 or kF32.
-void Store(const Buffer& tensor, DType dtype, int64_t index, float value);
+void Store(std::byte* tensor, DType dtype, int64_t index, float value);
 
 }  // namespace ropekv::workload
 

@@ -20,6 +20,11 @@ constexpr auto kChannelStream = static_cast<uint64_t>(TensorId::kPositions);
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// To whole numbers of 128, as engines make them.
+int64_t TableRows(const GenerateOptions& options) {
+  return CeilDiv(options.past + options.seq + 1, 128) * 128;
+}
+
 int64_t BlocksPerSequence(const GenerateOptions& options) {
   return CeilDiv(options.past + options.seq, options.block_size);
 }
@@ -40,7 +45,7 @@ class Generator {
     if (options_.x == DType::kI32) FillDequantScales();
     FillX();
     FillBias();
-    FillRopeRows();
+    FillAngles();
     FillCaches();
     FillIndices();
     FillQuantScales(TensorId::kScaleK, TensorId::kOffsetK);
@@ -92,7 +97,7 @@ class Generator {
       for (int64_t h = 0; h < hidden; ++h) {
         float value = random.Normal() * deviation_[h];
         if (quantised) value /= weight_scale_[h] * step;
-        Store(case_[TensorId::kX], options_.x, t * hidden + h, value);
+        Store(case_.address(TensorId::kX), options_.x, t * hidden + h, value);
       }
     }
   }
@@ -103,42 +108,58 @@ class Generator {
       // An int32 bias is in the units of the accumulator.
       const bool accumulator = options_.bias == DType::kI32 && options_.x == DType::kI32;
       const float unit = accumulator ? weight_scale_[h] * kTypicalActivationScale : 1.0f;
-      Store(case_[TensorId::kBias], options_.bias, h, bias_[h] / unit);
+      Store(case_.address(TensorId::kBias), options_.bias, h, bias_[h] / unit);
     }
   }
 
-  void FillRopeRows() {
+  void FillAngles() {
     const RopeTable table(model_);
-    const int64_t width = model_.head_dim;
+    const TensorSpec& rows = case_.spec.cos;
+    const DType dtype = rows.dtype;
+    const int64_t width = rows.shape[rows.rank - 1], stride = rows.stride[rows.rank - 2];
     std::vector<float> cos(width), sin(width);
+    const auto fill = [&](int64_t row, int64_t position) {
+      table.Row(position, cos, sin);
+      for (int64_t i = 0; i < width; ++i) {
+        Store(case_.address(TensorId::kCos), dtype, row * stride + i, cos[i]);
+        Store(case_.address(TensorId::kSin), dtype, row * stride + i, sin[i]);
+      }
+    };
+    for (int64_t p = 0; options_.positions && p < rows.shape[0]; ++p) fill(p, p);
     for (int64_t b = 0; b < options_.batch; ++b) {
       for (int64_t s = 0; s < options_.seq; ++s) {
-        table.Row(starts_[b] + s, cos, sin);
-        const int64_t row = (b * options_.seq + s) * width;
-        for (int64_t i = 0; i < width; ++i) {
-          Store(case_[TensorId::kCos], options_.dtype, row + i, cos[i]);
-          Store(case_[TensorId::kSin], options_.dtype, row + i, sin[i]);
+        const int64_t token = b * options_.seq + s;
+        if (options_.positions) {
+          SetIndex(case_, TensorId::kPositions, token, starts_[b] + s);
+        } else {
+          fill(token, starts_[b] + s);
         }
       }
     }
   }
 
-  // Bytes that are never 0, as fresh pages are.
+  // Bytes that are never 0, as fresh pages are, and no infinities or NaNs.
   void FillCaches() {
+    const DType dtype = options_.cache_dtype;
+    const uint64_t finite = dtype == DType::kI8    ? ~uint64_t{0}
+                            : dtype == DType::kF32 ? 0xBFFFFFFFBFFFFFFFu
+                                                   : 0xBFFFBFFFBFFFBFFFu;
     for (TensorId id : {TensorId::kKCache, TensorId::kVCache}) {
       Random random = Stream(id);
       const Buffer& cache = case_[id];
       for (int64_t i = 0; i < cache.size(); i += 8) {
-        const uint64_t bytes = random.Bits() | 0x0101010101010101u;
+        const uint64_t bytes = (random.Bits() | 0x0101010101010101u) & finite;
         std::memcpy(cache.data() + i, &bytes, std::min<int64_t>(8, cache.size() - i));
       }
     }
   }
 
   void FillIndices() {
-    int32_t* indices = case_[TensorId::kIndices].as<int32_t>();
+    const auto set = [this](int64_t i, int64_t value) {
+      SetIndex(case_, TensorId::kIndices, i, value);
+    };
     if (options_.cache == CacheLayout::kContiguous) {
-      std::copy(starts_.begin(), starts_.end(), indices);
+      for (int64_t b = 0; b < options_.batch; ++b) set(b, starts_[b]);
       return;
     }
     const std::vector<int64_t> blocks = ShuffledBlocks();
@@ -151,7 +172,7 @@ class Generator {
         const int64_t block =
             blocks[b * BlocksPerSequence(options_) + position / options_.block_size];
         const int64_t slot = block * options_.block_size + position % options_.block_size;
-        indices[b * seq + s] = s < seq - tail ? static_cast<int32_t>(slot) : -1;
+        set(b * seq + s, s < seq - tail ? slot : -1);
       }
     }
   }
@@ -166,20 +187,35 @@ class Generator {
   }
 
   void FillQuantScales(TensorId scale_id, TensorId offset_id) {
-    const bool rotated = scale_id == TensorId::kScaleK;
+    if (options_.cache_dtype != DType::kI8) return;
     const int64_t width = model_.head_dim;
     const int64_t channels = model_.kv_heads * width;
-    const int64_t first = model_.q_heads * width + (rotated ? 0 : channels);
+    const int64_t count = NumElements(case_.spec.scale_k);  // of v, too
     Random scale = Stream(scale_id);
     Random offset = Stream(offset_id);
-    for (int64_t c = 0; c < channels; ++c) {
-      // A rotation mixes each channel with the one half a head away.
-      const int64_t partner = c % width < width / 2 ? c + width / 2 : c - width / 2;
-      const float reach =
-          rotated ? std::max(Reach(first + c), Reach(first + partner)) : Reach(first + c);
-      case_[scale_id].as<float>()[c] = reach / 127 * scale.Uniform(0.9f, 1.1f);
-      if (options_.offsets) case_[offset_id].as<float>()[c] = offset.Uniform(-16.0f, 16.0f);
+    for (int64_t i = 0; i < count; ++i) {
+      float reach = 0;
+      for (int64_t c = i * channels / count; c < (i + 1) * channels / count; ++c) {
+        reach = std::max(reach, ReachOfChannel(c, scale_id == TensorId::kScaleK));
+      }
+      // What many channels share would be stretched by the outliers among them: some of these
+      // saturate instead, as a calibration has it.
+      if (count < channels) reach /= 4;
+      case_[scale_id].as<float>()[i] = reach / 127 * scale.Uniform(0.9f, 1.1f);
+      if (options_.offsets) case_[offset_id].as<float>()[i] = offset.Uniform(-16.0f, 16.0f);
     }
+  }
+
+  // Of a channel of all heads of k, rotated, or of v.
+  float ReachOfChannel(int64_t c, bool rotated) const {
+    const int64_t width = model_.head_dim, rotary_dim = model_.rotary_dim();
+    const int64_t first = model_.q_heads * width + (rotated ? 0 : model_.kv_heads * width);
+    if (!rotated || c % width >= rotary_dim) return Reach(first + c);
+    // A rotation mixes each channel with another.
+    const bool interleaved = model_.rotation.style == RotaryStyle::kInterleaved;
+    const int64_t distance = interleaved ? 1 : rotary_dim / 2;
+    const bool is_first = interleaved ? c % 2 == 0 : c % width < distance;
+    return std::max(Reach(first + c), Reach(first + (is_first ? c + distance : c - distance)));
   }
 
   float Reach(int64_t h) const {
@@ -203,20 +239,37 @@ Spec MakeSpec(const GenerateOptions& options) {
   const int64_t blocks = options.batch * BlocksPerSequence(options);
   const int64_t length = CeilDiv(options.past + options.seq + 1, 128) * 128;
   const bool paged = options.cache == CacheLayout::kPaged;
-  return DenseSpec({.batch = options.batch,
-                    .seq_len = options.seq,
-                    .num_q_heads = model.q_heads,
-                    .num_kv_heads = model.kv_heads,
-                    .head_dim = model.head_dim,
-                    .x_dtype = options.x,
-                    .out_dtype = options.dtype,
-                    .cache_layout = options.cache,
-                    .cache_shape = {paged ? blocks + blocks / 8 + 1 : options.batch,
-                                    paged ? options.block_size : length},
-                    .kv_output = options.kv_output,
-                    .offsets = options.offsets,
-                    .activation_scale = options.x == DType::kI32,
-                    .bias_dtype = options.bias});
+  Spec spec = DenseSpec({.batch = options.batch,
+                         .seq_len = options.seq,
+                         .num_q_heads = model.q_heads,
+                         .num_kv_heads = model.kv_heads,
+                         .head_dim = model.head_dim,
+                         .x_dtype = options.x,
+                         .out_dtype = options.dtype,
+                         .angles_dtype = options.angles,
+                         .cache_layout = options.cache,
+                         .cache_shape = {paged ? blocks + blocks / 8 + 1 : options.batch,
+                                         paged ? options.block_size : length},
+                         .cache_dtype = options.cache_dtype,
+                         .index_dtype = options.index_dtype,
+                         .num_positions = options.positions ? TableRows(options) : 0,
+                         .rotary_dim = model.rotation.dim,
+                         .rotary_style = model.rotation.style,
+                         .half_width_angles = options.half_width,
+                         .kv_output = options.kv_output,
+                         .offsets = options.offsets,
+                         .activation_scale = options.x == DType::kI32,
+                         .bias_dtype = options.bias});
+  if (options.packed) Pack(&spec);
+  if (options.scales != Scales::kChannel) {
+    const TensorSpec shared = options.scales == Scales::kHead
+                                  ? Dense(DType::kF32, {model.kv_heads, 1})
+                                  : Dense(DType::kF32, {1});
+    for (TensorSpec* tensor : {&spec.scale_k, &spec.scale_v, &spec.offset_k, &spec.offset_v}) {
+      if (tensor->present()) *tensor = shared;
+    }
+  }
+  return spec;
 }
 
 Case Generate(const GenerateOptions& options) { return Generator(options).Make(); }

@@ -6,8 +6,8 @@
 namespace ropekv::workload {
 namespace {
 
-#define ROPEKV_MODEL(name, q_heads, kv_heads, head_dim, theta, scaling, qkv_bias) \
-  {name, q_heads, kv_heads, head_dim, theta, RopeScaling::scaling, qkv_bias},
+#define ROPEKV_MODEL(name, q_heads, kv_heads, head_dim, theta, scaling, rotation, qkv_bias) \
+  {name, q_heads, kv_heads, head_dim, theta, RopeScaling::scaling, Rotation::rotation, qkv_bias},
 constexpr Model kModels[] = {
 #include "workload/models.inc"
 };

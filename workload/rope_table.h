@@ -15,13 +15,18 @@ class RopeTable {
  public:
   explicit RopeTable(const Model& model);
 
-  // head_dim / 2 angular frequencies, in radians per token.
+  // rotary_dim / 2 angular frequencies, in radians per token.
   std::span<const float> frequencies() const { return frequencies_; }
-  // Full-width rows, head_dim long: the second half repeats the first.
+  // What the model multiplies cos and sin by.
+  float amplitude() const { return amplitude_; }
+  // Rows of rotary_dim entries, one for each channel, or of half as many, one for each pair: as
+  // long as the spans are.
   void Row(int64_t position, std::span<float> cos, std::span<float> sin) const;
 
  private:
   std::vector<float> frequencies_;
+  float amplitude_ = 1;
+  bool interleaved_;
 };
 
 }  // namespace ropekv::workload

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <initializer_list>
 
 #include "frontends/cli/case_metadata.h"
 #include "frontends/cli/errors.h"
@@ -20,6 +19,9 @@ using workload::Case;
 bool BelongsToCase(const TensorField& field) { return field.input || workload::IsCache(field.id); }
 bool BelongsToResult(const TensorField& field) { return field.output != nullptr; }
 
+// Where cos and sin are the halves of the rows of one tensor.
+constexpr std::string_view kPackedAngles = "cos_sin";
+
 // Null if there is none.
 template <class Belongs>
 const TensorField* FindField(std::string_view name, Belongs belongs) {
@@ -29,6 +31,11 @@ const TensorField* FindField(std::string_view name, Belongs belongs) {
   return nullptr;
 }
 
+// Of a case; that of cos for what holds cos and sin.
+const TensorField* FindCaseField(std::string_view name) {
+  return FindField(name == kPackedAngles ? "cos" : name, BelongsToCase);
+}
+
 std::string Culprit(const std::string& path, std::string_view tensor) {
   return fmt::format("{}: tensor {}", path, Quote(tensor));
 }
@@ -36,11 +43,11 @@ std::string Culprit(const std::string& path, std::string_view tensor) {
 // What a file may store a tensor as.
 std::vector<std::string_view> LegalDTypes(TensorId id) {
   switch (id) {
-    case TensorId::kX: return {"I32", "F16", "BF16"};
+    case TensorId::kX: return {"I32", "F16", "BF16", "F32"};
     case TensorId::kCos:
-    case TensorId::kSin: return {"F16", "BF16"};
+    case TensorId::kSin: return {"F16", "BF16", "F32"};
     case TensorId::kKCache:
-    case TensorId::kVCache: return {"I8"};
+    case TensorId::kVCache: return {"I8", "F16", "BF16", "F32"};
     case TensorId::kIndices:
     case TensorId::kPositions: return {"I32", "I64"};
     case TensorId::kBias: return {"F32", "F16", "BF16", "I32"};
@@ -61,7 +68,7 @@ TensorSpec ToTensorSpec(const std::string& path, TensorId id, const StoredTensor
                                                              shape.size(), TensorSpec::kMaxRank));
   }
   TensorSpec tensor;
-  tensor.dtype = id == TensorId::kIndices ? DType::kI32 : FindDType(stored.dtype);
+  tensor.dtype = FindDType(stored.dtype);
   tensor.rank = static_cast<int>(shape.size());
   int64_t stride = 1;
   for (int i = tensor.rank - 1; i >= 0; --i) {
@@ -73,54 +80,50 @@ TensorSpec ToTensorSpec(const std::string& path, TensorId id, const StoredTensor
   return tensor;
 }
 
-// Lets a scale of [1] serve all of `shape`, and one of [n, 1] all columns of an [n, m].
-void Broadcast(std::initializer_list<int64_t> shape, TensorSpec* scale) {
-  const bool one = scale->rank == 1 && scale->shape[0] == 1;
-  const bool column = scale->rank == 2 && shape.size() == 2 && scale->shape[1] == 1 &&
-                      scale->shape[0] == shape.begin()[0];
-  if (!one && !column) return;
-  *scale = Dense(scale->dtype, shape);
-  scale->stride = {column ? 1 : 0};
+// Lets a scale of [1] serve all.
+void Broadcast(int64_t count, TensorSpec* scale) {
+  if (scale->rank != 1 || scale->shape[0] != 1) return;
+  scale->shape[0] = count;
+  scale->stride[0] = 0;
 }
 
+// The scales of quantised caches need none.
 void BroadcastScales(Spec* spec) {
-  if (spec->k_cache.rank == 4) {
-    const auto& cache = spec->k_cache.shape;
-    for (TensorSpec* scale : {&spec->scale_k, &spec->scale_v, &spec->offset_k, &spec->offset_v}) {
-      Broadcast({cache[2], cache[3]}, scale);
-    }
-  }
   const TensorSpec& x = spec->x;
   if (x.rank == 0) return;
-  Broadcast({x.shape[x.rank - 1]}, &spec->weight_scale);
-  Broadcast({x.rank == 3 ? x.shape[0] * x.shape[1] : x.shape[0]}, &spec->activation_scale);
+  Broadcast(x.shape[x.rank - 1], &spec->weight_scale);
+  Broadcast(x.rank == 3 ? x.shape[0] * x.shape[1] : x.shape[0], &spec->activation_scale);
+}
+
+// Makes cos and sin of what holds both.
+void Unpack(const std::string& path, Spec* spec) {
+  TensorSpec& cos = spec->cos;
+  int64_t* const width = cos.rank > 0 ? &cos.shape[cos.rank - 1] : nullptr;
+  if (width == nullptr || *width % 2 != 0) {
+    throw InputError(Culprit(path, kPackedAngles),
+                     fmt::format("has shape {}; its last dimension must be cos and sin",
+                                 ShapeText(std::span(cos.shape).first(cos.rank))));
+  }
+  *width /= 2;
+  spec->sin = cos;
 }
 
 std::span<std::byte> BytesOf(const Buffer& buffer) {
   return {buffer.data(), static_cast<size_t>(buffer.size())};
 }
 
-// Reads 64-bit indices into 32 bits.
-void ReadNarrowed(const StoredTensor& stored, SafetensorsReader* reader, const Buffer& indices) {
-  std::vector<int64_t> wide(indices.size() / sizeof(int32_t));
-  reader->Read(stored, std::as_writable_bytes(std::span(wide)));
-  for (size_t i = 0; i < wide.size(); ++i) {
-    if (wide[i] != static_cast<int32_t>(wide[i])) {
-      throw InputError(Culprit(reader->path(), stored.name),
-                       fmt::format("entry {} is {}, more than int32 holds", i, wide[i]));
-    }
-    indices.as<int32_t>()[i] = static_cast<int32_t>(wide[i]);
-  }
-}
-
 template <class Belongs>
 void WriteTensors(const std::string& path, const Case& written, Belongs belongs,
                   const Metadata& metadata, const std::string& report) {
+  const bool packed = workload::IsPacked(written.spec);
+  const TensorSpec angles = packed ? workload::PackedAngles(written.spec) : TensorSpec();
   std::vector<TensorView> tensors;
   for (const TensorField& field : kTensorFields) {
-    const TensorSpec& tensor = written.spec.*field.spec;
-    if (!belongs(field) || !tensor.present()) continue;
-    tensors.push_back({.name = field.name,
+    const TensorSpec& own = written.spec.*field.spec;
+    if (!belongs(field) || !own.present() || (packed && field.id == TensorId::kSin)) continue;
+    const bool holds_sin = packed && field.id == TensorId::kCos;
+    const TensorSpec& tensor = holds_sin ? angles : own;
+    tensors.push_back({.name = holds_sin ? kPackedAngles : field.name,
                        .dtype = tensor.dtype,
                        .shape = std::span(tensor.shape).first(tensor.rank),
                        .bytes = BytesOf(written[field.id])});
@@ -132,15 +135,24 @@ void WriteTensors(const std::string& path, const Case& written, Belongs belongs,
 
 CaseFile::CaseFile(const std::string& path) : reader_(path) {
   for (const StoredTensor& stored : reader_.tensors()) {
-    if (const TensorField* field = FindField(stored.name, BelongsToCase)) {
+    if (const TensorField* field = FindCaseField(stored.name)) {
       spec.*field->spec = ToTensorSpec(this->path(), field->id, stored);
     } else {
       remarks_.push_back(fmt::format("tensor {} is not used", Quote(stored.name)));
     }
   }
+  if (reader_.Find(kPackedAngles) != nullptr) {
+    for (const char* name : {"cos", "sin"}) {
+      if (reader_.Find(name) == nullptr) continue;
+      throw InputError(Culprit(this->path(), kPackedAngles),
+                       fmt::format("holds cos and sin, and there is a tensor {}", Quote(name)));
+    }
+    Unpack(this->path(), &spec);
+  }
   ParseMetadata(this->path(), reader_.metadata(), &spec, &remarks_);
   BroadcastScales(&spec);
-  workload::SetOutputs(&spec);
+  const DType outputs = spec.q.present() ? spec.q.dtype : workload::OutputDType(spec);
+  workload::SetOutputs(&spec, outputs);
 }
 
 std::string CaseFile::note() const {
@@ -164,15 +176,10 @@ Case CaseFile::Load() {
   Case loaded = workload::Allocate(spec);
   // In the order of their data: the file may be a pipe.
   for (const StoredTensor& stored : reader_.tensors()) {
-    const TensorField* field = FindField(stored.name, BelongsToCase);
+    const TensorField* field = FindCaseField(stored.name);
     if (field == nullptr) continue;
-    const Buffer& buffer = loaded[field->id];
-    if (field->id == TensorId::kIndices && FindDType(stored.dtype) == DType::kI64) {
-      ReadNarrowed(stored, &reader_, buffer);
-    } else {
-      // A scale that is broadcast has fewer than the buffer holds.
-      reader_.Read(stored, BytesOf(buffer).first(stored.end - stored.begin));
-    }
+    // A scale that is broadcast has fewer than the buffer holds.
+    reader_.Read(stored, BytesOf(loaded[field->id]).first(stored.end - stored.begin));
   }
   reader_.Finish();
   return loaded;

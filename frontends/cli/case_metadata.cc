@@ -34,6 +34,13 @@ std::array<int64_t, 3> ParseSplits(const std::string& culprit, const std::string
   return splits;
 }
 
+int64_t ParseInteger(const std::string& culprit, const std::string& text) {
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc() && end == text.data() + text.size()) return value;
+  throw InputError(culprit, fmt::format("{} is not an integer", Quote(text)));
+}
+
 std::string Lower(std::string_view text) {
   std::string lower(text);
   for (char& c : lower) {
@@ -62,6 +69,12 @@ class MetadataParser {
       spec->kv_output = Choose(key, value, kBoolChoices);
     } else if (key == "numerics") {
       spec->numerics = Choose(key, value, kNumericsChoices);
+    } else if (key == "rotary_dim") {
+      spec->rotary_dim = ParseInteger(Culprit(key), value);
+    } else if (key == "rotary_style") {
+      spec->rotary_style = Choose(key, value, kStyleChoices);
+    } else if (key == "dtype") {
+      spec->q.dtype = Choose(key, value, kDTypeChoices);
     } else if (key == "quant_mode") {
       Choose(key, value, kQuantModes);
     } else if (key == "layout") {
@@ -103,7 +116,7 @@ void ParseMetadata(const std::string& path, const Metadata& metadata, Spec* spec
 }
 
 Metadata MakeMetadata(const Spec& spec) {
-  return {
+  Metadata metadata = {
       {"size_splits", fmt::format("{}", fmt::join(spec.size_splits, ","))},
       {"cache_mode", std::string(WordFor(spec.cache_layout, kCacheChoices))},
       {"kv_output", std::string(WordFor(spec.kv_output, kBoolChoices))},
@@ -111,6 +124,15 @@ Metadata MakeMetadata(const Spec& spec) {
       {"layout", "BSND"},
       {"numerics", std::string(WordFor(spec.numerics, kNumericsChoices))},
   };
+  // What few cases have.
+  if (spec.rotary_dim != 0) metadata["rotary_dim"] = fmt::format("{}", spec.rotary_dim);
+  if (spec.rotary_style != RotaryStyle::kHalf) {
+    metadata["rotary_style"] = WordFor(spec.rotary_style, kStyleChoices);
+  }
+  if (spec.q.dtype != workload::OutputDType(spec)) {
+    metadata["dtype"] = WordFor(spec.q.dtype, kDTypeChoices);
+  }
+  return metadata;
 }
 
 }  // namespace ropekv::cli

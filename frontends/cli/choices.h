@@ -9,6 +9,7 @@
 
 #include "frontends/cli/errors.h"
 #include "ropekv/ropekv.h"
+#include "workload/generate.h"
 
 namespace ropekv::cli {
 
@@ -26,9 +27,23 @@ inline constexpr Choice<CacheLayout> kCacheChoices[] = {{"contiguous", CacheLayo
 // Of x, and of the outputs.
 inline constexpr Choice<DType> kXChoices[] = {{"i32", DType::kI32, "int32"},
                                               {"f16", DType::kF16, "float16"},
-                                              {"bf16", DType::kBF16, "bfloat16"}};
+                                              {"bf16", DType::kBF16, "bfloat16"},
+                                              {"f32", DType::kF32, "float32"}};
 inline constexpr Choice<DType> kDTypeChoices[] = {{"f16", DType::kF16, "float16"},
-                                                  {"bf16", DType::kBF16, "bfloat16"}};
+                                                  {"bf16", DType::kBF16, "bfloat16"},
+                                                  {"f32", DType::kF32, "float32"}};
+inline constexpr Choice<DType> kCacheDTypeChoices[] = {{"i8", DType::kI8, "int8"},
+                                                       {"f16", DType::kF16, "float16"},
+                                                       {"bf16", DType::kBF16, "bfloat16"},
+                                                       {"f32", DType::kF32, "float32"}};
+inline constexpr Choice<DType> kIndexChoices[] = {{"i32", DType::kI32, "int32"},
+                                                  {"i64", DType::kI64, "int64"}};
+inline constexpr Choice<RotaryStyle> kStyleChoices[] = {{"half", RotaryStyle::kHalf},
+                                                        {"interleaved", RotaryStyle::kInterleaved}};
+inline constexpr Choice<workload::Scales> kScalesChoices[] = {
+    {"channel", workload::Scales::kChannel},
+    {"head", workload::Scales::kHead},
+    {"tensor", workload::Scales::kTensor}};
 inline constexpr Choice<bool> kBoolChoices[] = {{"false", false}, {"true", true}};
 
 // "a, b or c"

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 #include <unordered_map>
 
 namespace ropekv::cli {
@@ -19,22 +20,24 @@ using workload::Case;
 struct Int8Order {
   using Element = int8_t;
   static bool IsNan(int8_t) { return false; }
-  static int Rank(int8_t value) { return value; }
+  static int64_t Rank(int8_t value) { return value; }
   static std::string Text(int8_t value) { return fmt::format("{}", value); }
 };
 
-template <uint16_t infinity>
+template <class Bits, Bits infinity>
 struct FloatOrder {
-  using Element = uint16_t;
-  static bool IsNan(uint16_t bits) { return (bits & 0x7FFF) > infinity; }
+  using Element = Bits;
+  static constexpr int64_t kMagnitude = std::numeric_limits<Bits>::max() / 2;
+  static bool IsNan(Bits bits) { return (bits & kMagnitude) > infinity; }
   // -0 ranks just below +0: they are different results.
-  static int Rank(uint16_t bits) { return bits & 0x8000 ? ~(bits & 0x7FFF) : bits; }
-  static std::string Text(uint16_t bits) {
-    return IsNan(bits) ? "nan" : fmt::format("0x{:04x}", bits);
+  static int64_t Rank(Bits bits) { return bits > kMagnitude ? ~(bits & kMagnitude) : bits; }
+  static std::string Text(Bits bits) {
+    return IsNan(bits) ? "nan" : fmt::format("0x{:0{}x}", bits, 2 * sizeof(Bits));
   }
 };
-using F16Order = FloatOrder<0x7C00>;
-using BF16Order = FloatOrder<0x7F80>;
+using F16Order = FloatOrder<uint16_t, 0x7C00>;
+using BF16Order = FloatOrder<uint16_t, 0x7F80>;
+using F32Order = FloatOrder<uint32_t, 0x7F800000>;
 
 std::vector<int64_t> Unravel(const TensorSpec& tensor, int64_t flat) {
   std::vector<int64_t> index(tensor.rank);
@@ -50,14 +53,14 @@ using TokensBySlot = std::unordered_map<int64_t, int64_t>;
 
 TokensBySlot FindTokens(const Case& run) {
   const Spec& spec = run.spec;
-  const int32_t* const indices = run[TensorId::kIndices].as<const int32_t>();
+  const auto index = [&run](int64_t i) { return workload::IndexAt(run, TensorId::kIndices, i); };
   const bool paged = spec.cache_layout == CacheLayout::kPaged;
   const int64_t seq = spec.x.rank == 3 ? spec.x.shape[1] : 1;
   TokensBySlot tokens;
   for (int64_t token = 0; token < spec.x.shape[0] * seq; ++token) {
     const int64_t slot =
-        paged ? indices[token]
-              : token / seq * spec.k_cache.shape[1] + indices[token / seq] + token % seq;
+        paged ? index(token)
+              : token / seq * spec.k_cache.shape[1] + index(token / seq) + token % seq;
     if (slot >= 0) tokens.emplace(slot, token);
   }
   return tokens;
@@ -150,6 +153,8 @@ std::vector<Difference> CompareOutputs(const Case& actual, const Buffers& expect
       Compare<Int8Order>(field, a, e, tokens, &difference);
     } else if (tensor.dtype == DType::kF16) {
       Compare<F16Order>(field, a, e, tokens, &difference);
+    } else if (tensor.dtype == DType::kF32) {
+      Compare<F32Order>(field, a, e, tokens, &difference);
     } else {
       Compare<BF16Order>(field, a, e, tokens, &difference);
     }

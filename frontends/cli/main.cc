@@ -22,18 +22,22 @@ namespace ropekv::cli {
 namespace {
 
 constexpr char kFooter[] =
-    R"(A case is a safetensors file with the tensors x, cos, sin, k_cache, v_cache, indices,
-scale_k, scale_v and optionally offset_k, offset_v, weight_scale, activation_scale, bias.
+    R"(A case is a safetensors file with the tensors x, cos, sin, k_cache, v_cache, indices, with i8
+caches scale_k, scale_v, and optionally positions, offset_k, offset_v, weight_scale,
+activation_scale, bias. In place of cos and sin it may have cos_sin, whose rows are those of cos
+followed by those of sin. docs/numerics.md has the shapes.
 Its metadata are size_splits ("1024,128,128") and optionally cache_mode (contiguous or page),
-kv_output (false or true), numerics (float32 or ascend), quant_mode (static) and layout (BSND).
-indices may be int64. A scale or offset may be [1]; those of K and V also [Nkv, 1], one a head.
+rotary_dim (all of a head), rotary_style (half or interleaved), kv_output (false or true), dtype
+(of the outputs of an i32 x; that of cos), numerics (float32 or ascend), quant_mode (static) and
+layout (BSND). indices and positions may be i64. A scale may be [1], for all.
 What else a case has is not used, and a note on stderr names it.
 A result has q, k_cache and v_cache, and k and v if kv_output is true.
 
 For FILE and CASE, "-" is stdout or stdin. From a pipe, a case takes as much memory as from a
 file: its tensors, and a header of at most 100 MB.
 
-Dtypes are i8, i32, f16, bf16 and f32; options also take int32, float16, bfloat16 and float32.
+Dtypes are i8, i32, i64, f16, bf16 and f32; options also take int8, int32, int64, float16, bfloat16
+and float32.
 
 Exit code: 0 if all is well, 1 if a comparison found a mismatch, 2 if the command line or a
 file is bad; then one line on stderr says why, and nothing has been written.
@@ -83,9 +87,8 @@ int FindEmptyArgument(int argc, char** argv) {
 }
 
 ExitCode ParseAndExecute(int argc, char** argv) {
-  CLI::App app(
-      "Dequantise, split, rotate and quantise a packed QKV projection into an int8 KV cache.",
-      "ropekv");
+  CLI::App app("Dequantise, split, rotate and quantise a packed QKV projection into a KV cache.",
+               "ropekv");
   app.get_formatter()->column_width(32);
   app.set_version_flag("--version", Version());
   app.require_subcommand(1);

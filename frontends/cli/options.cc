@@ -47,11 +47,21 @@ std::string Describe(const Spec& spec) {
   const int64_t head_dim = spec.k_cache.shape[3];
   const std::string tokens =
       spec.x.rank == 3 ? fmt::format("{} x {}", x[0], x[1]) : fmt::format("{}", x[0]);
-  return fmt::format("{} tokens, {} query and {} kv heads of {}, x {}, q {}, {} cache, {} numerics",
-                     tokens, spec.size_splits[0] / head_dim, spec.k_cache.shape[2], head_dim,
-                     Name(spec.x.dtype), Name(spec.q.dtype),
-                     WordFor(spec.cache_layout, kCacheChoices),
-                     WordFor(spec.numerics, kNumericsChoices));
+  std::string text = fmt::format("{} tokens, {} query and {} kv heads of {}", tokens,
+                                 spec.size_splits[0] / head_dim, spec.k_cache.shape[2], head_dim);
+  // What few calls have.
+  if (spec.rotary_dim != 0 && spec.rotary_dim != head_dim) {
+    text += fmt::format(", {} of them rotated", spec.rotary_dim);
+  }
+  if (spec.rotary_style != RotaryStyle::kHalf) {
+    text += fmt::format(", {}", WordFor(spec.rotary_style, kStyleChoices));
+  }
+  text += fmt::format(", x {}, q {}", Name(spec.x.dtype), Name(spec.q.dtype));
+  if (spec.cos.dtype != spec.q.dtype) text += fmt::format(", cos {}", Name(spec.cos.dtype));
+  if (spec.positions.present()) text += fmt::format(", {} positions", spec.cos.shape[0]);
+  text += fmt::format(", {} cache", WordFor(spec.cache_layout, kCacheChoices));
+  if (spec.k_cache.dtype != DType::kI8) text += fmt::format(" of {}", Name(spec.k_cache.dtype));
+  return text + fmt::format(", {} numerics", WordFor(spec.numerics, kNumericsChoices));
 }
 
 }  // namespace ropekv::cli

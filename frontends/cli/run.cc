@@ -15,7 +15,8 @@ namespace {
 
 constexpr char kFooter[] =
     R"(With --strict: at most 4096 values for a token and a multiple of 64 of them, head sizes that
-are multiples of 16, and offsets for both K and V or for neither.
+are multiples of 16, offsets for both K and V or for neither, and nothing that the NPU does not
+know; docs/numerics.md has the list.
 
 Examples:
   ropekv run decode.safetensors -o out.safetensors

@@ -22,8 +22,8 @@ token is written to included: a mismatch there is a stray write.
 
 The file of --expect may have some of the outputs only; what it lacks is named and not compared.
 For the results of other implementations, --max-steps and --max-fraction tolerate differences: of at
-most N steps of int8, or N units in the last place of q, k and v, and in at most the share F of the
-written elements of each output. A NaN on one side only and a stray write are never tolerated.
+most N steps of int8, or N units in the last place of other outputs, and in at most the share F of
+the written elements of each output. A NaN on one side only and a stray write are never tolerated.
 
 Exit code: 0 if all elements are equal or within the tolerance, 1 if not, 2 if the input is bad.
 
@@ -33,8 +33,8 @@ Examples:
   ropekv verify decode.safetensors --numerics ascend --expect npu.safetensors
   ropekv verify decode.safetensors --expect other.safetensors --max-steps 1 --max-fraction 0.001)";
 
-// Further apart than any two values of 16 bits.
-constexpr int64_t kMaxSteps = 1 << 16;
+// Further apart than any two values of 32 bits.
+constexpr int64_t kMaxSteps = int64_t{1} << 32;
 
 struct VerifyCommand {
   std::string case_path;

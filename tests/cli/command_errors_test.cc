@@ -99,13 +99,29 @@ TEST_F(RefusalTest, GenOptions) {
   Refusal(gen + " --past 1e3", "--past");
   Refusal(gen + " --block-size 0", "--block-size");
   Refusal(gen + " --seed x", "--seed");
-  EXPECT_THAT(Refusal(gen + " --x f32", "--x"), HasSubstr("i32, f16 or bf16"));
-  EXPECT_THAT(Refusal(gen + " --dtype f32", "--dtype"), HasSubstr("f16"));
+  EXPECT_THAT(Refusal(gen + " --x f64", "--x"), HasSubstr("i32, f16, bf16 or f32"));
+  EXPECT_THAT(Refusal(gen + " --dtype i8", "--dtype"), HasSubstr("f16"));
+  EXPECT_THAT(Refusal(gen + " --dtype f32", "--dtype"), HasSubstr("must be bf16"));
   EXPECT_THAT(Refusal(gen + " --x f16 --dtype bf16", "--dtype"), HasSubstr("must be f16"));
   EXPECT_THAT(Refusal(gen + " --cache paged", "--cache"), HasSubstr("contiguous or page"));
   EXPECT_THAT(Refusal(gen + " --x i32 --bias f64", "--bias"), HasSubstr("bf16"));
   EXPECT_THAT(Refusal(gen + " --x bf16 --bias f32", "--bias"), HasSubstr("i32"));
   EXPECT_THAT(Refusal(gen + " --batch 1000000 --past 10000000", "gen"), HasSubstr("GiB"));
+}
+
+TEST_F(RefusalTest, GenFeatures) {
+  const std::string gen = "gen --model llama-3-8b" + to_out_;
+  EXPECT_THAT(Refusal(gen + " --angles f16", "--angles"), HasSubstr("must be bf16"));
+  EXPECT_THAT(Refusal(gen + " --angles i8", "--angles"), HasSubstr("f32"));
+  Refusal(gen + " --rotary-dim 0", "--rotary-dim");
+  EXPECT_THAT(Refusal(gen + " --rotary-dim 63", "rotary_dim"), HasSubstr("even"));
+  EXPECT_THAT(Refusal(gen + " --rotary-dim 130", "rotary_dim"), HasSubstr("128"));
+  EXPECT_THAT(Refusal(gen + " --rotary-style neox", "--rotary-style"), HasSubstr("interleaved"));
+  EXPECT_THAT(Refusal(gen + " --index-dtype i16", "--index-dtype"), HasSubstr("i32 or i64"));
+  EXPECT_THAT(Refusal(gen + " --cache-dtype f8", "--cache-dtype"), HasSubstr("i8, f16"));
+  EXPECT_THAT(Refusal(gen + " --scales row", "--scales"), HasSubstr("channel, head or tensor"));
+  EXPECT_THAT(Refusal(gen + " --cache-dtype bf16 --scales head", "--scales"), HasSubstr("bf16"));
+  EXPECT_THAT(Refusal(gen + " --cache-dtype f16 --offsets", "--offsets"), HasSubstr("f16"));
 }
 
 TEST_F(RefusalTest, Files) {
@@ -138,12 +154,30 @@ TEST_F(RefusalTest, BadIndicesLeaveTheOldResult) {
   EXPECT_EQ(ReadWhole(out_), "old");
 }
 
+TEST_F(RefusalTest, BadPositionsLeaveTheOldResult) {
+  workload::GenerateOptions options;
+  options.model = *workload::FindModel("Llama-3-70B-TP8");
+  options.positions = true;
+  options.index_dtype = DType::kI64;
+  case_ = workload::Generate(options);
+  workload::SetIndex(case_, TensorId::kPositions, 0, int64_t{1} << 33);
+  WriteCase(path_, case_);
+  WriteWhole(out_, "old");
+  EXPECT_THAT(Refusal("run " + path_ + to_out_, path_ + ": positions"), HasSubstr("8589934592"));
+  Refusal("verify " + path_, path_ + ": positions");
+  EXPECT_EQ(ReadWhole(out_), "old");
+}
+
 TEST_F(RefusalTest, StrictKeepsTheDevicesLimits) {
   workload::GenerateOptions options;
   options.model = *workload::FindModel("Llama-3-8B");
   WriteCase(path_, workload::Generate(options));
   EXPECT_THAT(Refusal("run " + path_ + to_out_ + " --strict", path_ + ": x"), HasSubstr("4096"));
   EXPECT_EQ(Ropekv("run " + path_ + to_out_).exit_code, 0);
+  options.model = *workload::FindModel("SmolLM2-135M");
+  options.positions = true;
+  WriteCase(path_, workload::Generate(options));
+  Refusal("run " + path_ + " -o " + scratch_ / "other --strict", path_ + ": positions");
 }
 
 TEST_F(RefusalTest, Tolerances) {

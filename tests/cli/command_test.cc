@@ -48,8 +48,11 @@ TEST(Help, NamesEveryOption) {
   }
   const std::string gen = Ropekv("gen --help").out;
   for (const char* option :
-       {"--model", "--batch", "--seq", "--past", "--x", "--dtype", "--cache", "--block-size",
-        "--bias", "--offsets", "--kv-output", "--seed", "-o,--output"}) {
+       {"--model",       "--batch",      "--seq",        "--past",         "--x",
+        "--dtype",       "--cache",      "--block-size", "--bias",         "--offsets",
+        "--kv-output",   "--seed",       "-o,--output",  "--angles",       "--positions",
+        "--packed",      "--half-width", "--rotary-dim", "--rotary-style", "--index-dtype",
+        "--cache-dtype", "--scales"}) {
     EXPECT_THAT(gen, HasSubstr(option));
   }
   for (const workload::Model& model : workload::Models()) {
@@ -98,6 +101,13 @@ TEST(RunAndVerify, AgreeOnEveryKindOfCase) {
            "--batch 3 --seq 5 --past 9 --x i32 --dtype bf16 --bias i32 --offsets --kv-output",
            "--batch 32 --past 20 --x bf16 --cache page --seed 3",
            "--seq 70 --x f16 --offsets --kv-output",
+           "--seq 40 --x f32 --kv-output --rotary-dim 48 --rotary-style interleaved",
+           "--batch 9 --past 50 --positions --packed --half-width --cache-dtype bf16",
+           "--batch 9 --past 50 --x i32 --dtype f16 --angles f32 --positions --cache page "
+           "--index-dtype i64 --scales head --offsets",
+           "--seq 30 --x f16 --packed --half-width --scales tensor --rotary-style interleaved",
+           "--seq 30 --x i32 --dtype f32 --cache-dtype f32 --kv-output --rotary-dim 2",
+           "--seq 5 --x i32 --dtype bf16 --angles f32 --cache-dtype f16",
        }) {
     for (const char* numerics : {"float32", "ascend"}) {
       const std::string how = std::string(" --numerics ") + numerics;
@@ -129,6 +139,17 @@ TEST(Gen, GivesAModelItsBias) {
   EXPECT_FALSE(CaseFile(path).spec.bias.present());
   Succeeds("gen --model llama-3-8b --x i32 -o " + path);
   EXPECT_FALSE(CaseFile(path).spec.bias.present());
+}
+
+TEST(Gen, GivesAModelItsRotation) {
+  const Scratch scratch;
+  const std::string path = scratch / "case";
+  Succeeds("gen --model glm-4-9b-chat -o " + path);
+  EXPECT_EQ(CaseFile(path).spec.rotary_dim, 64);
+  EXPECT_EQ(CaseFile(path).spec.rotary_style, RotaryStyle::kInterleaved);
+  Succeeds("gen --model glm-4-9b-chat --rotary-dim 32 --rotary-style half -o " + path);
+  EXPECT_EQ(CaseFile(path).spec.rotary_dim, 32);
+  EXPECT_EQ(CaseFile(path).spec.rotary_style, RotaryStyle::kHalf);
 }
 
 TEST(Gen, TakesBothSpellingsOfADType) {

@@ -97,6 +97,48 @@ TEST_F(CompareBF16Test, InfinityIsBF16s) {
   EXPECT_EQ(difference.nan_mismatches, 0);
 }
 
+class CompareF32Test : public CompareTest {
+ protected:
+  CompareF32Test() : CompareTest(DType::kF32) {}
+};
+
+TEST_F(CompareF32Test, HasAllItsBits) {
+  auto* const a = case_[TensorId::kQ].as<uint32_t>();
+  auto* const e = other_[static_cast<int>(TensorId::kQ)].as<uint32_t>();
+  a[0] = 0x3F800000, e[0] = 0x3F900000;
+  a[1] = 0x7F800001, e[1] = 0xFFFFFFFF;  // NaNs
+  a[2] = 0x80000000, e[2] = 0x00000000;
+  Difference difference = Compare("q");
+  EXPECT_EQ(difference.elements, 2048);
+  EXPECT_EQ(difference.mismatches, 2);
+  EXPECT_EQ(difference.largest, 0x100000);
+  EXPECT_EQ(difference.first.at(0).actual, "0x3f800000");
+  a[2047] = 0xFF800000, e[2047] = 0x7F800000;  // as far apart as two values can be
+  difference = Compare("q");
+  EXPECT_EQ(difference.largest, 2 * int64_t{0x7F800000} + 1);
+  EXPECT_EQ(difference.first.at(2).channel(), 127);
+  a[3] = 0x7F800001, e[3] = 0x7F800000;
+  EXPECT_EQ(Compare("q").nan_mismatches, 1);
+}
+
+// A cache that is not quantised is compared as q is.
+TEST(CompareFloatCache, NansEqualEachOther) {
+  workload::GenerateOptions options;
+  options.model = *workload::FindModel("Llama-3-70B-TP8");
+  options.cache_dtype = DType::kBF16;
+  options.index_dtype = DType::kI64;
+  const Case made = workload::Generate(options);
+  const Buffers other = workload::CloneOutputs(made, 0xA5);
+  made[TensorId::kKCache].as<uint16_t>()[0] = 0x7FC0;
+  other[static_cast<int>(TensorId::kKCache)].as<uint16_t>()[0] = 0xFFC1;
+  other[static_cast<int>(TensorId::kVCache)].as<uint16_t>()[5] ^= 2;
+  const std::vector<Difference> all = CompareOutputs(made, other);
+  EXPECT_EQ(all.at(0).mismatches, 0);
+  EXPECT_EQ(all.at(0).written, 128);
+  EXPECT_EQ(all.at(1).mismatches, 1);
+  EXPECT_EQ(all.at(1).largest, 2);
+}
+
 TEST_F(CompareTest, Int8DiffersInSteps) {
   int8_t* cache = case_[TensorId::kVCache].as<int8_t>();
   int8_t* other = other_[static_cast<int>(TensorId::kVCache)].as<int8_t>();

@@ -49,7 +49,7 @@ TEST_P(VerifyTest, NoMismatch) {
       const uint64_t seed = 5000 + 100 * static_cast<uint64_t>(flavour) + static_cast<uint64_t>(i);
       SCOPED_TRACE(::testing::Message() << Name(flavour) << " seed " << seed);
       Rng rng(seed);
-      constexpr SampleOptions kOptions = {.strided = false, .device_only = true};
+      constexpr SampleOptions kOptions = {.strided = false};
       Spec spec = SampleSpec(rng, GetParam(), kOptions);
       // A call without a single output element is refused: there is nothing to verify.
       while (workload::NumElements(spec.k_cache) == 0) {
