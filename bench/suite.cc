@@ -33,6 +33,13 @@ workload::GenerateOptions OptionsOf(const Point& point) {
           .seq = point.tokens,
           .x = point.variant.x,
           .dtype = point.variant.dtype,
+          .angles = point.angles,
+          .positions = point.positions,
+          .packed = point.packed,
+          .half_width = point.half_width,
+          .index_dtype = point.index_dtype,
+          .cache_dtype = point.cache_dtype,
+          .scales = point.scales,
           .cache = contiguous ? CacheLayout::kContiguous : CacheLayout::kPaged,
           .bias = point.variant.x == DType::kI32 ? DType::kF32 : DType::kNone,
           .kv_output = point.kv_output};
@@ -50,16 +57,15 @@ int64_t CountDifferent(const workload::Buffer& a, const workload::Buffer& b) {
   return count;
 }
 
-// A slot for each token: the first of a random order of whole blocks. A block of one token is a
-// slot.
-void PlaceInBlocks(int64_t block_size, int64_t slots, const workload::Buffer& indices) {
-  std::vector<int32_t> blocks(slots / block_size);
+// A slot or position for each token: the first of a random order of whole blocks. A block of one
+// is a slot.
+void PlaceInBlocks(int64_t block_size, int64_t slots, TensorId id, const workload::Case& made) {
+  std::vector<int64_t> blocks(slots / block_size);
   std::iota(blocks.begin(), blocks.end(), 0);
   std::shuffle(blocks.begin(), blocks.end(), std::mt19937_64());
-  const int64_t tokens = indices.size() / static_cast<int64_t>(sizeof(int32_t));
+  const int64_t tokens = made.spec.x.shape[1];
   for (int64_t t = 0; t < tokens; ++t) {
-    indices.as<int32_t>()[t] =
-        static_cast<int32_t>(blocks[t / block_size] * block_size + t % block_size);
+    workload::SetIndex(made, id, t, blocks[t / block_size] * block_size + t % block_size);
   }
 }
 
@@ -78,12 +84,49 @@ Plan ValueOf(const Result<Plan>& plan) {
 
 std::span<const Variant> Variants() { return kVariants; }
 
+std::vector<std::string> FeaturesOf(const Point& point) {
+  const workload::Model& model = point.model;
+  std::vector<std::string> features;
+  const auto add = [&features](bool has, std::string name) {
+    if (has) features.push_back(std::move(name));
+  };
+  const auto named = [](DType dtype, const char* what) {
+    return std::string(Name(dtype)) + " " + what;
+  };
+  add(point.variant.dtype == DType::kF32, "f32 outputs");
+  add(model.rotary_dim() != model.head_dim,
+      std::to_string(model.rotary_dim()) + " of " + std::to_string(model.head_dim) + " rotated");
+  add(model.rotation.style == RotaryStyle::kInterleaved, "interleaved");
+  add(point.angles != DType::kNone && point.angles != point.variant.dtype,
+      named(point.angles, "cos"));
+  add(point.positions, "positions");
+  add(point.packed, "packed");
+  add(point.half_width, "half width");
+  add(point.index_dtype == DType::kI64, "i64 indices");
+  add(point.cache_dtype != DType::kI8, named(point.cache_dtype, "cache"));
+  add(point.scales == workload::Scales::kHead, "a scale a head");
+  add(point.scales == workload::Scales::kTensor, "one scale");
+  add(point.layout.caches == CacheOrder::kHeads, "hnd");
+  add(point.layout.caches == CacheOrder::kBlocks, "block-major");
+  add(point.layout.sliced, "sliced");
+  return features;
+}
+
+std::string BeyondPeers(const Point& point) {
+  std::string features;
+  for (const std::string& feature : FeaturesOf(point)) {
+    features += (features.empty() ? "does not do " : ", ") + feature;
+  }
+  return features;
+}
+
 std::vector<workload::Model> DistinctShapes() {
   std::vector<workload::Model> models;
   for (const workload::Model& model : workload::Models()) {
     const bool known = std::any_of(models.begin(), models.end(), [&](const auto& other) {
       return other.q_heads == model.q_heads && other.kv_heads == model.kv_heads &&
-             other.head_dim == model.head_dim;
+             other.head_dim == model.head_dim && other.rotary_dim() == model.rotary_dim() &&
+             other.rotation.style == model.rotation.style;
     });
     if (!known) models.push_back(model);
   }
@@ -94,6 +137,7 @@ Spec SpecOf(const Point& point) {
   Spec spec = workload::MakeSpec(OptionsOf(point));
   spec.numerics = point.variant.numerics;
   spec.target = point.target;
+  SetStrides(point.layout, &spec);
   return spec;
 }
 
@@ -102,6 +146,7 @@ workload::Case CaseOf(const Point& point) {
   few.seq = std::min(point.tokens, kRowsMadeUp);
   const workload::Case rows = workload::Generate(few);
   workload::Case made = workload::Allocate(SpecOf(point));
+  MoveOutputs(point.layout, &made);
   for (const TensorField& field : kTensorFields) {
     if (workload::IsCache(field.id)) made[field.id].Fill(1);
     if (!field.output && rows[field.id].size() > 0) {
@@ -111,8 +156,9 @@ workload::Case CaseOf(const Point& point) {
   const auto& cache = made.spec.k_cache.shape;
   if (point.placement != Placement::kContiguous) {
     const int64_t block_size = point.placement == Placement::kRandomSlots ? 1 : cache[1];
-    PlaceInBlocks(block_size, cache[0] * cache[1], made[TensorId::kIndices]);
+    PlaceInBlocks(block_size, cache[0] * cache[1], TensorId::kIndices, made);
   }
+  if (point.positions) PlaceInBlocks(128, made.spec.cos.shape[0], TensorId::kPositions, made);
   return made;
 }
 
@@ -128,7 +174,8 @@ Measurement Measure(const Point& point, const workload::Case& made, const Measur
   std::vector<std::function<void()>> functions = {run, copy(Stores::kOrdinary),
                                                   copy(Stores::kStreaming)};
   std::optional<UnfusedChain> chain;
-  if (with_chain) {
+  const std::string beyond = BeyondPeers(point);
+  if (with_chain && beyond.empty()) {
     chain.emplace(given, args);
     functions.push_back([&] { chain->Run(point.threads); });
   }
@@ -158,6 +205,14 @@ Measurement Measure(const Point& point, const workload::Case& made, const Measur
          .mismatches = static_cast<double>(different) / static_cast<double>(written),
          .absent = {},
          .failed = {}});
+  }
+  if (with_chain && !beyond.empty()) {
+    measurement.peers.push_back({.name = "chain",
+                                 .version = Version(),
+                                 .runs = 0,
+                                 .call = {},
+                                 .absent = {},
+                                 .failed = beyond});
   }
   run();
   return measurement;

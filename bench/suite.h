@@ -9,9 +9,11 @@
 #include <vector>
 
 #include "bench/copy_floor.h"
+#include "bench/layout.h"
 #include "bench/measure.h"
 #include "ropekv/ropekv.h"
 #include "workload/case.h"
+#include "workload/generate.h"
 #include "workload/models.h"
 
 namespace ropekv::bench {
@@ -19,14 +21,14 @@ namespace ropekv::bench {
 // What a fused kernel is made for.
 struct Variant {
   DType x = DType::kBF16;
-  DType dtype = DType::kBF16;  // of cos, sin and the outputs
+  DType dtype = DType::kBF16;  // of the outputs
   Numerics numerics = Numerics::kFloat32;
 };
 
 // All there are.
 std::span<const Variant> Variants();
 
-// The first model of each shape.
+// The first model of each shape and rotation.
 std::vector<workload::Model> DistinctShapes();
 
 // Where the cache rows of consecutive tokens lie.
@@ -37,15 +39,29 @@ enum class Placement : uint8_t {
 };
 
 struct Point {
-  workload::Model model;
+  workload::Model model;  // with the rotation that is measured
   int64_t tokens = 1;
   Variant variant;
   Placement placement = Placement::kShuffledBlocks;
+  DType angles = DType::kNone;  // of cos and sin; kNone: the outputs'
+  bool positions = false;       // cos and sin by positions, in runs of 128 that are in random order
+  bool packed = false;          // cos and sin in one tensor
+  bool half_width = false;      // cos and sin with an entry a pair
+  DType index_dtype = DType::kI32;
+  DType cache_dtype = DType::kI8;
+  workload::Scales scales = workload::Scales::kChannel;
+  Layout layout;
   bool kv_output = false;
   bool bound = false;  // with the weights bound to the plan
   int threads = 1;
   Target target = Target::kBest;
 };
+
+// What a point has that not every implementation knows, in the order above: "interleaved",
+// "positions", "bf16 cache", ...
+std::vector<std::string> FeaturesOf(const Point& point);
+// Why the other implementations here cannot be compared with at a point; empty if they can.
+std::string BeyondPeers(const Point& point);
 
 // Of one sequence of new tokens, each of which has a slot. i32 x comes with an f32 bias and
 // activation scales.

@@ -180,7 +180,7 @@ void Quantise(const ChainCall& call, int64_t begin, int64_t end) {
 
 void Scatter(const ChainCall& call, int64_t begin, int64_t end) {
   for (int64_t t = begin; t < end; ++t) {
-    const int64_t row = call.cache_row(t) * call.kv_size;
+    const int64_t row = call.cache_row(t);
     if (row < 0) continue;
     const auto bytes = static_cast<size_t>(call.kv_size);
     std::memcpy(static_cast<int8_t*>(call.args.k_cache) + row, call.k + t * call.kv_size, bytes);

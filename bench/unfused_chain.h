@@ -13,8 +13,8 @@ namespace ropekv::bench {
 // Plain loops, left to the compiler to vectorise for the same instruction sets as the kernels, with
 // the same flags. Splitting is free: heads are used where they lie. Its bytes are those of Run.
 //
-// Precondition: row-major tensors without offsets, and a bias only if it is f32. Nothing is checked
-// when it runs.
+// Precondition: what BeyondPeers names is not there, row-major tensors without offsets, and a bias
+// only if it is f32. Nothing is checked when it runs.
 class UnfusedChain {
  public:
   // Allocates what lies between the passes.

@@ -9,6 +9,7 @@ import base64
 import html
 import json
 import os
+import pathlib
 import statistics
 import sys
 
@@ -23,25 +24,28 @@ except ImportError as import_error:
 # Okabe and Ito's colours, which the colour-blind can tell apart; markers say the same again.
 KERNELS = [("i32", "f16", "float32", "#0072B2", "o"), ("i32", "bf16", "float32", "#56B4E9", "s"),
            ("f16", "f16", "float32", "#009E73", "^"), ("bf16", "bf16", "float32", "#000000", "D"),
-           ("i32", "f16", "ascend", "#D55E00", "v"), ("f16", "f16", "ascend", "#CC79A7", "P")]
+           ("i32", "f16", "ascend", "#D55E00", "v"), ("f16", "f16", "ascend", "#CC79A7", "P"),
+           ("i32", "f32", "float32", "#E69F00", "<"), ("f32", "f32", "float32", "#F0E442", ">")]
 FLOOR = "#777777"
 MOST_PANELS = 8
 
-# The first ten tell points apart.
-COLUMNS = [("model", "model"), ("tokens", "tokens"), ("x", "x"), ("dtype", "q"),
-           ("numerics", "numerics"), ("cache", "cache"), ("kv_output", "k, v out"),
-           ("bound", "bound"), ("threads", "threads"), ("target", "target"), ("runs", "runs"), ("ns", "ns/call"),
-           ("ns_min", "min"), ("ns_max", "max"), ("ns_per_token", "ns/token"),
-           ("floor_ns", "copy, ns"), ("floor_stores", "copy's stores"), ("ratio", "ratio"),
-           ("gbps", "GB/s")]
+# POINT tells points apart. The pictures show the commonest KIND.
+KIND = """cache kv_output bound f32_cos positions packed half_width index_dtype cache_dtype scales
+layout sliced""".split()
+POINT = "model tokens x dtype numerics threads rotary_dim rotary_style".split() + KIND
+COLUMNS = POINT + """target runs ns ns_min ns_max ns_per_token floor_ns floor_stores ratio
+gbps""".split()
+TITLES = {"dtype": "q", "kv_output": "k, v out", "ns": "ns/call", "ns_min": "min", "ns_max": "max",
+          "ns_per_token": "ns/token", "floor_ns": "copy, ns", "floor_stores": "copy's stores",
+          "gbps": "GB/s", "slower": "time / ropekv's", "mismatches": "int8 entries that differ"}
 
 METHOD = """Each time is the median over the runs of one call of a prepared plan, its checks of the
 data included. Everything is warm that fits in the caches: a run repeats a short call for about
 20 ms. The <em>copy</em> takes turns with the operator, in the same process, with the same buffers
 and threads. It reads the bytes that the operator must read and writes the bytes that it must write,
-to the same addresses, and computes nothing; the better of ordinary and streaming stores. The ratio
-is the copy's time over the operator's: 1 is the speed of memory. Peers work on the same data, those
-in Python in processes of their own; NumPy always uses one thread."""
+to the same addresses, and computes nothing; the better of ordinary and streaming stores. ratio is
+the copy's time over the operator's: 1 is the speed of memory. Peers work on the same data, those in
+Python in processes of their own; NumPy always uses one thread."""
 
 
 def size_text(size, _position=None):
@@ -51,11 +55,6 @@ def size_text(size, _position=None):
 
 def threads_text(count):
     return f"{count} thread" + ("" if count == 1 else "s")
-
-
-def commonest(values):
-    values = list(values)
-    return max(dict.fromkeys(values), key=values.count)
 
 
 def curves(rows):
@@ -68,24 +67,36 @@ def curves(rows):
             yield f"{x} → {dtype}, {numerics}", style, sorted(mine, key=lambda row: row["tokens"])
 
 
-def panels(rows, key):
-    """(note, {key: rows}) to draw: those of the commonest cache and outputs, and not too many."""
-    kind = commonest((row["cache"], row["kv_output"], row["bound"]) for row in rows)
+def values(row, keys):  # older reports lack some
+    return tuple(row.get(key) for key in keys)
+
+
+def place(row, *keys):
+    """What a panel is about: the model, how it turns, and the values of `keys`."""
+    partial = row.get("rotary_dim", row["head_dim"]) < row["head_dim"]
+    model = row["model"] + (f", {row['rotary_dim']} rotated" if partial else "")
+    model += ", interleaved" if row.get("rotary_style") == "interleaved" else ""
+    return model, *(row[key] for key in keys)
+
+
+def panels(rows, *keys):
+    """(note, {place: rows}) to draw: those of one kind, and not too many."""
+    kinds = [values(row, KIND) for row in rows]
+    kind = max(dict.fromkeys(kinds), key=kinds.count)  # the commonest
     groups = {}
-    for row in rows:
-        if (row["cache"], row["kv_output"], row["bound"]) == kind:
-            groups.setdefault(key(row), []).append(row)
+    for row in (row for row in rows if values(row, KIND) == kind):
+        groups.setdefault(place(row, *keys), []).append(row)
     note = f"{kind[0]} cache, k and v {'also' if kind[1] else 'not'} written as outputs"
     if len(groups) > MOST_PANELS:
         note += f"; {MOST_PANELS} of {len(groups)} groups, the others are in the table"
     return note, dict(list(groups.items())[:MOST_PANELS])
 
 
-def grid(count, width=5.4, height=3.7, **options):
+def grid(count, **options):
     columns = 1 if count == 1 else 2
     rows = -(-count // columns)
     figure, axes = pyplot.subplots(rows, columns, squeeze=False, layout="constrained",
-                                   figsize=(width * columns, height * rows + 0.9), **options)
+                                   figsize=(5.4 * columns, 3.7 * rows + 0.9), **options)
     for axis in axes.flat[count:]:
         axis.set_visible(False)
     return figure, list(axes.flat[:count])
@@ -104,12 +115,8 @@ def finish(figure, axes, title, path):
     pyplot.close(figure)
 
 
-def by_model_and_threads(row):
-    return row["model"], row["threads"]
-
-
 def draw_ratio(results, path):
-    note, groups = panels(results, by_model_and_threads)
+    note, groups = panels(results, "threads")
     figure, axes = grid(len(groups), sharey=True)
     tokens = sorted({row["tokens"] for rows in groups.values() for row in rows})
     for axis, ((model, threads), rows) in zip(axes, groups.items()):
@@ -129,7 +136,7 @@ def draw_ratio(results, path):
 
 
 def draw_roofline(results, machine, path):
-    note, groups = panels(results, by_model_and_threads)
+    note, groups = panels(results, "threads")
     figure, axes = grid(len(groups), sharex=True, sharey=True)
     shown = [row for rows in groups.values() for row in rows]
     for axis, ((model, threads), rows) in zip(axes, groups.items()):
@@ -160,19 +167,16 @@ def draw_roofline(results, machine, path):
 
 
 def draw_peers(results, peers, path):
-    def key(row):
-        return row["model"], row["tokens"], row["threads"]
-
-    note, groups = panels(peers, key)
+    note, groups = panels(peers, "tokens", "threads")
     figure, axes = grid(len(groups), sharex=True)
     slowness = {name: statistics.median(row["ns"] / row["operator_ns"] for row in peers
                                         if row["peer"] == name)
                 for name in {row["peer"] for row in peers}}
     names = ["the copy", "ropekv"] + sorted(slowness, key=slowness.get)
-    for axis, (place, rows) in zip(axes, groups.items()):
-        kinds = {(row["cache"], row["kv_output"], row["bound"]) for row in rows}
+    for axis, (about, rows) in zip(axes, groups.items()):
+        kinds = {values(row, KIND) for row in rows}
         mine = [row for row in results
-                if key(row) == place and (row["cache"], row["kv_output"], row["bound"]) in kinds]
+                if place(row, "tokens", "threads") == about and values(row, KIND) in kinds]
         measured = ([dict(row, peer="ropekv") for row in mine] + rows +
                     [dict(row, peer="the copy", ns_per_token=row["floor_ns"] / row["tokens"])
                      for row in mine])
@@ -187,7 +191,7 @@ def draw_peers(results, peers, path):
                                                  for s in (slower[0], slower[-1])))
                 axis.annotate(f"{text} ×", (0.985, names.index(name)), ha="right", va="center",
                               xycoords=("axes fraction", "data"), fontsize=8)
-        axis.set_title(f"{place[0]}, {place[1]} tokens, {threads_text(place[2])}", fontsize=10)
+        axis.set_title(f"{about[0]}, {about[1]} tokens, {threads_text(about[2])}", fontsize=10)
         axis.set_xscale("log")
         axis.set_yticks(range(len(names)), names)
         axis.set_ylim(len(names) - 0.5, -0.5)
@@ -208,8 +212,8 @@ def table(columns, rows):
             return f"<td class=n>{value:,.0f}" if abs(value) >= 100 else f"<td class=n>{value:g}"
         return "<td>" + html.escape(str(value))
 
-    head = "".join(f"<th>{html.escape(title)}" for _, title in columns)
-    body = "".join("<tr>" + "".join(cell(row.get(key, "")) for key, _ in columns) + "\n"
+    head = "".join(f"<th>{html.escape(TITLES.get(key, key.replace('_', ' ')))}" for key in columns)
+    body = "".join("<tr>" + "".join(cell(row.get(key, "")) for key in columns) + "\n"
                    for row in rows)
     return f"<div class=wide><table><tr>{head}\n{body}</table></div>\n"
 
@@ -222,49 +226,45 @@ code{background:#f3f3f3;padding:2px 4px}"""
 
 
 def page(report, pictures):
-    machine = report["machine"]
     sizes = [{"name": key.replace("_bytes", " cache"), "value": size_text(value)}
              if key.endswith("_bytes") else {"name": key, "value": str(value)}
-             for key, value in machine.items()]
+             for key, value in report["machine"].items()]
     parts = [f"<!doctype html><html lang=en><meta charset=utf-8><title>ropekv bench</title>"
              f"<style>{STYLE}</style><h1>ropekv bench</h1>",
              f"<p>{METHOD}</p>",
              *(f"<p><code>{html.escape(command)}</code></p>" for command in report["commands"]),
-             "<h2>Machine</h2>", table([("name", ""), ("value", "")], sizes)]
+             "<h2>Machine</h2>", table(["name", "value"], sizes)]
     for title, path in pictures:
-        with open(path, "rb") as file:
-            data = base64.b64encode(file.read()).decode()
+        data = base64.b64encode(pathlib.Path(path).read_bytes()).decode()
         parts.append(f"<h2>{title}</h2><img alt='{title}' src='data:image/png;base64,{data}'>")
     parts += ["<h2>Every point</h2>", table(COLUMNS, report["results"])]
     peers = report["peers"]
     measured = [row | {"slower": round(row["ns"] / row["operator_ns"], 2)}
                 for row in peers if "ns" in row]
     if measured:
-        columns = [("peer", "peer"), ("version", "version")]
-        columns += [column for column in COLUMNS if column[0] != "target"]
-        columns += [("slower", "time / ropekv's"), ("mismatches", "int8 entries that differ")]
+        columns = ["peer", "version"] + [key for key in COLUMNS if key != "target"]
+        columns += ["slower", "mismatches"]
         parts += ["<h2>Peers at every point</h2>", table(columns, measured)]
     reasons = dict.fromkeys((row["peer"], row.get("absent") or row["failed"])
                             for row in peers if "ns" not in row)
     if reasons:
         parts += ["<h2>Peers that were not measured</h2>",
-                  table([("peer", "peer"), ("why", "why")],
-                        [{"peer": peer, "why": why} for peer, why in reasons])]
+                  table(["peer", "why"], [{"peer": peer, "why": why} for peer, why in reasons])]
     return "".join(parts) + "</html>\n"
 
 
 def load(paths):
     """One report of several; of points that occur more than once the first counts."""
-    reports = []
-    for path in paths:
-        with open(path, encoding="utf-8") as file:
-            reports.append(json.load(file))
+    reports = [json.loads(pathlib.Path(path).read_text(encoding="utf-8")) for path in paths]
+    rows, peers = ([row for report in reports for row in report[key]]
+                   for key in ("results", "peers"))
     results = {}
-    for row in (row for report in reports for row in report["results"]):
-        results.setdefault(tuple(row[key] for key, _ in COLUMNS[:9]), row)
-    return {"machine": reports[0]["machine"], "results": list(results.values()),
-            "commands": [report.get("command", "") for report in reports],
-            "peers": [row for report in reports for row in report["peers"]]}
+    for row in rows + peers:
+        row["f32_cos"] = "angles" in row and row["angles"] != row["dtype"]
+    for row in rows:
+        results.setdefault(values(row, POINT), row)
+    return {"machine": reports[0]["machine"], "results": list(results.values()), "peers": peers,
+            "commands": [report.get("command", "") for report in reports]}
 
 
 def main():
@@ -290,8 +290,7 @@ def main():
     if measured:
         picture("Peers", "peers.png", draw_peers, results, measured)
     path = os.path.join(arguments.output, "report.html")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(page(report, pictures))
+    pathlib.Path(path).write_text(page(report, pictures), encoding="utf-8")
     print("wrote", ", ".join([path] + [path for _, path in pictures]))
 
 

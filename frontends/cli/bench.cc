@@ -28,15 +28,21 @@ ways, and
   plainly   llama-3-8b                    1,4,16,64,256,1024,4096,16384   page     1,all
   --quick   llama-3-8b, llama-3-70b-tp8   1,16,256,4096                   page     1
   --full    all                           1,4,16,64,256,1024,4096,16384   all      1,all
-and all kernels that fit --x, --dtype and --numerics. --quick takes less than a minute, --full
-hours. A page cache has blocks of 128 tokens in random order; random is a page cache with each token
-in a slot anywhere. With --bound (b in the table) scales, offsets and biases belong to the plan.
+and all kernels that fit --x, --dtype and --numerics, those of f32 only if one of them names it.
+--quick takes less than a minute, --full hours. A page cache has blocks of 128 tokens in random
+order; random is a page cache with each token in a slot anywhere. With --bound (b in the table)
+scales, offsets and biases belong to the plan.
+
+The other lists are at their first word unless given, with --full, too. A line of the table names
+what the points below it have of them. positions are in runs of 128, in random order. A cache is nhd
+as it is, hnd with its heads before its tokens, block-major with its blocks of K and V by turns in
+one tensor. sliced: q, and k and v with --kv-output, are slices of rows as long as those of x.
 
 Peers do the same on the same data:
   chain                 a loop over all tokens for each step, with the kernels' compiler flags
   numpy, onnxruntime, torch, torch-compile   each in a Python process of its own, if installed
 --json has the share of int8 cache entries in which a peer differs from the operator, and why it is
-absent if it is.
+absent if it is. Peers do the plain operator only, and say so where a point has more.
 
 To count instructions where perf has no counters: valgrind --tool=callgrind \
   --toggle-collect='ropekv::Run(*' ropekv run case.safetensors -o out.safetensors --threads 1
@@ -45,6 +51,7 @@ Examples:
   ropekv bench --quick
   ropekv bench --model llama-3-8b,phi-3-mini --tokens 1,4096 --x i32,bf16 --threads 1,all
   ropekv bench --tokens 4096 --cache all --numerics float32 --threads 1 --csv
+  ropekv bench --tokens 256 --threads 1 --x bf16 --rotary-style half,interleaved --positions true
   ropekv bench --tokens 16,4096 --threads 1 --peer
   ropekv bench --tokens 256 --peer chain,torch --python venv/bin/python --json > bench.json)";
 

@@ -93,6 +93,12 @@ std::vector<std::string> ParsePeers(const std::vector<std::string>& words) {
 
 PeerResult MeasurePythonPeer(const std::string& python, const std::string& peer,
                              const bench::Point& point, workload::Case& made, int runs) {
+  if (const std::string beyond = bench::BeyondPeers(point); !beyond.empty()) {
+    PeerResult result;
+    result.name = peer;
+    result.failed = beyond;
+    return result;
+  }
   const TemporaryFolder folder;
   std::ofstream(folder / "bench_peers.py") << kBenchPeersScript;
   for (const TensorId cache : {TensorId::kKCache, TensorId::kVCache}) made[cache].Fill(1);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <system_error>
+#include <utility>
 
 #include "frontends/cli/case_file.h"
 #include "frontends/cli/errors.h"
@@ -58,18 +59,34 @@ std::vector<workload::Model> ParseModels(const std::vector<std::string>& names) 
   return models;
 }
 
-// Each point with each of the values.
-template <class T>
-std::vector<bench::Point> Cross(const std::vector<bench::Point>& points, T bench::Point::*member,
-                                const std::vector<T>& values) {
+// Each point with each of the values; `set` gives a point a value. An empty list changes nothing.
+template <class T, class Set>
+std::vector<bench::Point> Cross(const std::vector<bench::Point>& points,
+                                const std::vector<T>& values, const Set& set) {
+  if (values.empty()) return points;
   std::vector<bench::Point> crossed;
   for (const bench::Point& point : points) {
     for (const T& value : values) {
       crossed.push_back(point);
-      crossed.back().*member = value;
+      set(crossed.back(), value);
     }
   }
   return crossed;
+}
+
+template <class T>
+std::vector<bench::Point> Cross(const std::vector<bench::Point>& points, T bench::Point::*member,
+                                const std::vector<T>& values) {
+  return Cross(points, values, [member](bench::Point& point, const T& v) { point.*member = v; });
+}
+
+void Check(const bench::Point& point) {
+  if (point.cache_dtype != DType::kI8 && point.scales != workload::Scales::kChannel) {
+    throw InputError("--scales", fmt::format("a cache of {} has none", Name(point.cache_dtype)));
+  }
+  const Spec spec = bench::SpecOf(point);
+  CheckFitsInMemory("bench", spec);
+  ThrowIfError(MakePlan(spec).status());
 }
 
 }  // namespace
@@ -94,6 +111,17 @@ void PointOptions::AddTo(CLI::App& app) {
   list("--x", &x_, cli::Words(kXChoices));
   list("--dtype", &dtypes_, cli::Words(kDTypeChoices) + ", of cos, sin and q");
   list("--numerics", &numerics_, cli::Words(kNumericsChoices));
+  list("--rotary-dim", &rotary_dims_, "Channels of a head that turn; the model's unless given");
+  list("--rotary-style", &rotary_styles_, cli::Words(kStyleChoices) + "; the model's unless given");
+  list("--angles", &angles_, cli::Words(kAnglesChoices) + ": dtype of cos and sin; q: as q");
+  list("--positions", &positions_, cli::Words(kBoolChoices) + ": cos and sin by positions");
+  list("--packed", &packed_, cli::Words(kBoolChoices) + ": cos and sin in one tensor");
+  list("--half-width", &half_widths_, cli::Words(kBoolChoices) + ": cos, sin with an entry a pair");
+  list("--index-dtype", &index_dtypes_, cli::Words(kIndexChoices));
+  list("--cache-dtype", &cache_dtypes_, cli::Words(kCacheDTypeChoices));
+  list("--scales", &scales_, cli::Words(kScalesChoices) + ": what has a scale");
+  list("--layout", &orders_, cli::Words(kOrderChoices) + ", see below");
+  list("--sliced", &sliced_, cli::Words(kBoolChoices) + ": q, k, v are slices of longer rows");
   list("--cache", &lists_.caches, cli::Words(kPlacementChoices) + ", see below, or all");
   list("--kv-output", &lists_.kv_outputs, cli::Words(kBoolChoices) + ", or all: both");
   list("--bound", &lists_.bounds,
@@ -110,17 +138,22 @@ const PointOptions::Words& PointOptions::ListOrDefault(Words Lists::*list) const
   return (quick_ ? kQuick : full_ ? kFull : kPlain).*list;
 }
 
-// The kernels that have one of each list's values; an empty list excludes none.
+// Those that have one of each list's values; an empty list excludes none, but for f32 outputs,
+// which must be asked for.
 std::vector<bench::Variant> PointOptions::Variants() const {
   const auto x = ParseChoices("--x", x_, kXChoices);
   const auto dtypes = ParseChoices("--dtype", dtypes_, kDTypeChoices);
   const auto numerics = ParseChoices("--numerics", numerics_, kNumericsChoices);
-  const auto wanted = [](const auto& list, auto value) {
-    return list.empty() || std::find(list.begin(), list.end(), value) != list.end();
+  const auto has = [](const auto& list, auto value) {
+    return std::find(list.begin(), list.end(), value) != list.end();
+  };
+  const auto wanted = [&](const auto& list, auto value) {
+    return list.empty() || has(list, value);
   };
   std::vector<bench::Variant> variants;
   for (const bench::Variant& variant : bench::Variants()) {
-    if (wanted(x, variant.x) && wanted(dtypes, variant.dtype) &&
+    const bool asked = variant.dtype != DType::kF32 || has(x, DType::kF32) || !dtypes.empty();
+    if (asked && wanted(x, variant.x) && wanted(dtypes, variant.dtype) &&
         wanted(numerics, variant.numerics)) {
       variants.push_back(variant);
     }
@@ -128,9 +161,35 @@ std::vector<bench::Variant> PointOptions::Variants() const {
   if (variants.empty()) {
     throw InputError("bench",
                      "no kernel is of that --x, --dtype and --numerics: q has x's dtype "
-                     "unless x is i32, and with bf16 the two numerics are one");
+                     "unless x is i32, and ascend is for f16 alone");
   }
   return variants;
+}
+
+std::vector<bench::Point> PointOptions::WithFeatures(std::vector<bench::Point> points) const {
+  using bench::Point;
+  const auto dims = ParseEach(rotary_dims_, [](const std::string& word) {
+    return ParseCount("--rotary-dim", word, 1 << 20);
+  });
+  points = Cross(points, dims, [](Point& p, int64_t dim) { p.model.rotation.dim = dim; });
+  points = Cross(points, ParseChoices("--rotary-style", rotary_styles_, kStyleChoices),
+                 [](Point& p, RotaryStyle style) { p.model.rotation.style = style; });
+  points = Cross(points, &Point::angles, ParseChoices("--angles", angles_, kAnglesChoices));
+  const auto flags = [&](bool Point::*member, std::string_view option, const Words& words) {
+    points = Cross(points, member, ParseChoices(option, words, kBoolChoices));
+  };
+  flags(&Point::positions, "--positions", positions_);
+  flags(&Point::packed, "--packed", packed_);
+  flags(&Point::half_width, "--half-width", half_widths_);
+  points = Cross(points, &Point::index_dtype,
+                 ParseChoices("--index-dtype", index_dtypes_, kIndexChoices));
+  points = Cross(points, &Point::cache_dtype,
+                 ParseChoices("--cache-dtype", cache_dtypes_, kCacheDTypeChoices));
+  points = Cross(points, &Point::scales, ParseChoices("--scales", scales_, kScalesChoices));
+  points = Cross(points, ParseChoices("--layout", orders_, kOrderChoices),
+                 [](Point& p, bench::CacheOrder order) { p.layout.caches = order; });
+  return Cross(points, ParseChoices("--sliced", sliced_, kBoolChoices),
+               [](Point& p, bool sliced) { p.layout.sliced = sliced; });
 }
 
 std::vector<bench::Point> PointOptions::Points() const {
@@ -141,6 +200,7 @@ std::vector<bench::Point> PointOptions::Points() const {
   points.front().target = *target;
   points = Cross(points, &Point::model, ParseModels(ListOrDefault(&Lists::models)));
   points = Cross(points, &Point::variant, Variants());
+  points = WithFeatures(std::move(points));
   points = Cross(points, &Point::placement,
                  ParseChoices("--cache", ListOrDefault(&Lists::caches), kPlacementChoices));
   points = Cross(points, &Point::kv_output,
@@ -156,11 +216,7 @@ std::vector<bench::Point> PointOptions::Points() const {
                  ParseEach(ListOrDefault(&Lists::tokens), [](const std::string& word) {
                    return ParseCount("--tokens", word, 1 << 24);
                  }));
-  for (const Point& point : points) {
-    const Spec spec = bench::SpecOf(point);
-    CheckFitsInMemory("bench", spec);
-    ThrowIfError(MakePlan(spec).status());
-  }
+  for (const Point& point : points) Check(point);
   return points;
 }
 

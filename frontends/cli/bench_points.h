@@ -17,6 +17,13 @@ inline constexpr Choice<bench::Placement> kPlacementChoices[] = {
     {"page", bench::Placement::kShuffledBlocks},
     {"random", bench::Placement::kRandomSlots}};
 
+inline constexpr Choice<DType> kAnglesChoices[] = {{"q", DType::kNone},
+                                                   {"f32", DType::kF32, "float32"}};
+inline constexpr Choice<bench::CacheOrder> kOrderChoices[] = {
+    {"nhd", bench::CacheOrder::kTokens},
+    {"hnd", bench::CacheOrder::kHeads},
+    {"block-major", bench::CacheOrder::kBlocks}};
+
 class PointOptions {
  public:
   void AddTo(CLI::App& app);
@@ -33,9 +40,13 @@ class PointOptions {
 
   const Words& ListOrDefault(Words Lists::*list) const;
   std::vector<bench::Variant> Variants() const;
+  std::vector<bench::Point> WithFeatures(std::vector<bench::Point> points) const;
 
   Lists lists_;
   Words x_, dtypes_, numerics_;
+  // What --full leaves at its default.
+  Words rotary_dims_, rotary_styles_, angles_, cache_dtypes_, index_dtypes_, scales_, orders_;
+  Words positions_, packed_, half_widths_, sliced_;
   std::string target_ = "best";
   bool quick_ = false;
   bool full_ = false;

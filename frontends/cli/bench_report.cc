@@ -34,6 +34,17 @@ ordered_json PointJson(const Point& p) {
           {"dtype", Name(p.variant.dtype)},
           {"numerics", WordFor(p.variant.numerics, kNumericsChoices)},
           {"cache", WordFor(p.placement, kPlacementChoices)},
+          {"rotary_dim", p.model.rotary_dim()},
+          {"rotary_style", WordFor(p.model.rotation.style, kStyleChoices)},
+          {"angles", Name(p.angles == DType::kNone ? p.variant.dtype : p.angles)},
+          {"positions", p.positions},
+          {"packed", p.packed},
+          {"half_width", p.half_width},
+          {"index_dtype", Name(p.index_dtype)},
+          {"cache_dtype", Name(p.cache_dtype)},
+          {"scales", p.cache_dtype == DType::kI8 ? WordFor(p.scales, kScalesChoices) : "none"},
+          {"layout", WordFor(p.layout.caches, kOrderChoices)},
+          {"sliced", p.layout.sliced},
           {"kv_output", p.kv_output},
           {"bound", p.bound},
           {"threads", p.threads}};
@@ -126,6 +137,10 @@ std::string CsvRow(const Measurement& m, const Row& row) {
   return line;
 }
 
+std::string FeaturesText(const Point& p) {
+  return fmt::format("{}", fmt::join(bench::FeaturesOf(p), ", "));
+}
+
 // This process's command line, as Linux tells it.
 std::string CommandLine() {
   std::ifstream cmdline("/proc/self/cmdline");
@@ -160,7 +175,12 @@ void Report::Begin() const {
 void Report::Add(const Measurement& m) {
   const Row row{std::string(format_ == ReportFormat::kTable ? m.point.model.name : "ropekv"),
                 Name(m.target), m.runs, m.call};
-  if (format_ == ReportFormat::kTable) fmt::print("{}\n", TableRow(m, row));
+  if (format_ == ReportFormat::kTable) {
+    const std::string features = FeaturesText(m.point);
+    if (features != features_) fmt::print("{}:\n", features.empty() ? "plain" : features);
+    features_ = features;
+    fmt::print("{}\n", TableRow(m, row));
+  }
   if (format_ == ReportFormat::kCsv) fmt::print("{}\n", CsvRow(m, row));
   if (format_ == ReportFormat::kJson) {
     fmt::print("{}\n {}", first_ ? "" : ",", RowJson(m, row).dump());
@@ -190,10 +210,12 @@ void Report::End() const {
 }
 
 std::string PointText(const Point& p) {
-  return fmt::format("{}, {} tokens, x {}, q {}, {} numerics, {} cache, {} thread{}", p.model.name,
-                     p.tokens, Name(p.variant.x), Name(p.variant.dtype),
+  const std::string features = FeaturesText(p);
+  return fmt::format("{}, {} tokens, x {}, q {}, {} numerics, {} cache{}{}, {} thread{}",
+                     p.model.name, p.tokens, Name(p.variant.x), Name(p.variant.dtype),
                      WordFor(p.variant.numerics, kNumericsChoices),
-                     WordFor(p.placement, kPlacementChoices), p.threads, p.threads == 1 ? "" : "s");
+                     WordFor(p.placement, kPlacementChoices), features.empty() ? "" : ", ",
+                     features, p.threads, p.threads == 1 ? "" : "s");
 }
 
 }  // namespace ropekv::cli

@@ -19,6 +19,7 @@ class Report {
  public:
   explicit Report(ReportFormat format) : format_(format) {}
   void Begin() const;
+  // In the table, what points have that others lack stands above them.
   void Add(const bench::Measurement& measurement);
   void End() const;
 
@@ -27,6 +28,7 @@ class Report {
   bool first_ = true;
   std::vector<std::string> peers_;  // JSON
   std::set<std::string> notes_;     // about peers, below the table
+  std::string features_;            // what the last line of the table was about
 };
 
 // "Llama-3-8B, 4096 tokens, x bf16, ..." for progress.

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "bench/cache_row.h"
 #include "bench/suite.h"
 #include "support/guarded_buffer.h"
 #include "support/sampler.h"
@@ -21,21 +22,21 @@ using testing::GuardedBuffer;
 class Guarded {
  public:
   Guarded(const Spec& spec, bool fence_start, uint64_t seed = 1) : spec_(spec) {
+    testing::Rng rng(seed);
     for (const TensorField& field : kTensorFields) {
       const TensorSpec& tensor = spec.*field.spec;
       if (!tensor.present()) continue;
       const auto element = static_cast<size_t>(ElementBytes(tensor.dtype));
       GuardedBuffer& buffer = At(field.id);
-      buffer = GuardedBuffer(static_cast<size_t>(workload::NumBytes(tensor)), element, fence_start);
+      buffer = GuardedBuffer(testing::ExtentOf(tensor).storage, element, fence_start);
       if (field.output) {
         args_.*field.output = buffer.data();
       } else {
         args_.*field.input = buffer.data();
       }
+      if (!IsIndex(field.id)) continue;
+      testing::FillInput(rng, spec, field.id, testing::Flavour::kPlain, buffer.data());
     }
-    testing::Rng rng(seed);
-    testing::FillInput(rng, spec, TensorId::kIndices, testing::Flavour::kPlain,
-                       At(TensorId::kIndices).data());
   }
 
   GuardedBuffer& At(TensorId id) { return buffers_[static_cast<size_t>(id)]; }
@@ -44,7 +45,7 @@ class Guarded {
   void Fill(uint8_t input) {
     for (const TensorField& field : kTensorFields) {
       GuardedBuffer& buffer = At(field.id);
-      if (field.id == TensorId::kIndices || buffer.size() == 0) continue;
+      if (IsIndex(field.id) || buffer.size() == 0) continue;
       std::memset(buffer.data(), field.output ? 0 : input, buffer.size());
     }
   }
@@ -62,13 +63,13 @@ class Guarded {
     return count;
   }
 
-  // Which rows of the caches `indices` names.
+  // Which rows of the caches, counted as slots, `indices` names.
   std::vector<bool> NamedRows() const {
-    const auto* indices = static_cast<const int32_t*>(args_.indices);
+    const Integers indices(spec_.indices, args_.indices);
     const int64_t length = spec_.k_cache.shape[1];
     std::vector<bool> named(static_cast<size_t>(spec_.k_cache.shape[0] * length));
     const int64_t seq = spec_.x.rank == 3 ? spec_.x.shape[1] : 1;
-    for (int64_t i = 0; i < spec_.indices.shape[0]; ++i) {
+    for (int64_t i = 0; i < workload::NumElements(spec_.indices); ++i) {
       if (spec_.cache_layout == CacheLayout::kPaged) {
         if (indices[i] >= 0) named[static_cast<size_t>(indices[i])] = true;
       } else {
@@ -80,21 +81,42 @@ class Guarded {
     return named;
   }
 
-  void ExpectCopied() {
-    for (const TensorId id : {TensorId::kQ, TensorId::kK, TensorId::kV}) {
-      EXPECT_EQ(CountWritten(id), static_cast<int64_t>(At(id).size())) << static_cast<int>(id);
-    }
-    const std::vector<bool> named = NamedRows();
-    const auto row_bytes = static_cast<size_t>(spec_.size_splits[1]);
-    for (const TensorId id : {TensorId::kKCache, TensorId::kVCache}) {
-      ASSERT_EQ(At(id).size(), named.size() * row_bytes);
-      for (size_t i = 0; i < At(id).size(); ++i) {
-        ASSERT_EQ(At(id).data()[i] != 0, named[i / row_bytes]) << static_cast<int>(id) << " " << i;
+  // Every byte of an element that must be written is, and no other.
+  void ExpectWritten(TensorId id, const std::vector<bool>& elements) {
+    const TensorSpec& tensor = spec_.*kTensorFields[static_cast<size_t>(id)].spec;
+    if (!tensor.present()) return;
+    const auto element = static_cast<size_t>(ElementBytes(tensor.dtype));
+    std::vector<bool> expected(At(id).size());
+    size_t number = 0;
+    testing::ForEachElement(tensor, [&](int64_t at) {
+      for (size_t i = 0; i < element; ++i) {
+        expected[static_cast<size_t>(at) * element + i] = elements[number];
       }
+      ++number;
+    });
+    for (size_t i = 0; i < expected.size(); ++i) {
+      ASSERT_EQ(At(id).data()[i] != 0, expected[i]) << static_cast<int>(id) << " " << i;
     }
   }
 
+  void ExpectCopied() {
+    for (const TensorId id : {TensorId::kQ, TensorId::kK, TensorId::kV}) {
+      const TensorSpec& tensor = spec_.*kTensorFields[static_cast<size_t>(id)].spec;
+      ExpectWritten(id,
+                    std::vector<bool>(static_cast<size_t>(workload::NumElements(tensor)), true));
+    }
+    const std::vector<bool> named = NamedRows();
+    const auto width = static_cast<size_t>(spec_.size_splits[1]);
+    std::vector<bool> elements(named.size() * width);
+    for (size_t i = 0; i < elements.size(); ++i) elements[i] = named[i / width];
+    for (const TensorId id : {TensorId::kKCache, TensorId::kVCache}) ExpectWritten(id, elements);
+  }
+
  private:
+  static bool IsIndex(TensorId id) {
+    return id == TensorId::kIndices || id == TensorId::kPositions;
+  }
+
   Spec spec_;
   Args args_;
   std::array<GuardedBuffer, kNumTensors> buffers_;
@@ -115,20 +137,65 @@ void ExpectExactCopies(const Spec& spec, uint64_t seed = 1) {
   }
 }
 
+Point PointOf(const workload::Model& model, int64_t tokens, const Variant& variant) {
+  Point point;
+  point.model = model;
+  point.tokens = tokens;
+  point.variant = variant;
+  return point;
+}
+
 TEST(CopyFloor, WritesTheBytesOfEveryModel) {
   for (const workload::Model& model : DistinctShapes()) {
     for (const Variant& variant : Variants()) {
       for (const bool kv_output : {false, true}) {
         SCOPED_TRACE(model.name);
-        ExpectExactCopies(SpecOf({.model = model,
-                                  .tokens = 3,
-                                  .variant = variant,
-                                  .placement = Placement::kShuffledBlocks,
-                                  .kv_output = kv_output,
-                                  .threads = 1,
-                                  .target = Target::kBest}));
+        Point point = PointOf(model, 3, variant);
+        point.kv_output = kv_output;
+        ExpectExactCopies(SpecOf(point));
       }
     }
+  }
+}
+
+// The dtypes and layouts of the outputs, each with each.
+TEST(CopyFloor, WritesTheBytesOfEveryLayout) {
+  const workload::Model& model = *workload::FindModel("Qwen2.5-0.5B");
+  for (const Variant& variant : Variants()) {
+    for (const DType cache : {DType::kI8, DType::kBF16, DType::kF32}) {
+      for (const CacheOrder order :
+           {CacheOrder::kTokens, CacheOrder::kHeads, CacheOrder::kBlocks}) {
+        for (const bool contiguous : {false, true}) {
+          SCOPED_TRACE(::testing::Message() << Name(variant.x) << Name(variant.dtype) << Name(cache)
+                                            << static_cast<int>(order));
+          Point point = PointOf(model, 2, variant);
+          point.cache_dtype = cache;
+          point.layout = {order, contiguous};
+          point.placement = contiguous ? Placement::kContiguous : Placement::kRandomSlots;
+          point.kv_output = order != CacheOrder::kHeads;
+          ExpectExactCopies(SpecOf(point));
+        }
+      }
+    }
+  }
+}
+
+// A row of the table past the one that a position names would be beyond the guard page.
+TEST(CopyFloor, ReadsTheRowsOfPositions) {
+  for (const bool half_width : {false, true}) {
+    Point point = PointOf(*workload::FindModel("GLM-4-9B-Chat"), 5, Variant());
+    point.positions = true;
+    point.half_width = half_width;
+    point.index_dtype = DType::kI64;
+    Spec spec = SpecOf(point);
+    for (TensorSpec* angles : {&spec.cos, &spec.sin}) angles->shape[0] = 2;
+    const Plan plan = MakePlan(spec).value();
+    Guarded call(spec, false);
+    auto* positions = static_cast<int64_t*>(const_cast<void*>(call.args().positions));
+    for (int t = 0; t < 5; ++t) positions[t] = t % 2;
+    call.Fill(0xFF);
+    CopyFloor(plan, call.args(), Stores::kOrdinary, 1);
+    call.ExpectCopied();
   }
 }
 
@@ -139,9 +206,8 @@ TEST(CopyFloor, WritesTheBytesOfRandomShapes) {
     SCOPED_TRACE(i);
     const auto& variants = testing::AllVariants();
     const auto& variant = variants[static_cast<size_t>(i) % variants.size()];
-    ExpectExactCopies(
-        testing::SampleSpec(rng, variant, {.max_tokens = 9, .strided = false, .device_only = true}),
-        static_cast<uint64_t>(i));
+    ExpectExactCopies(testing::SampleSpec(rng, variant, {.max_tokens = 9, .strided = false}),
+                      static_cast<uint64_t>(i));
   }
 }
 
@@ -153,13 +219,9 @@ TEST(CopyFloor, ReadsAllOfX) {
   odd.head_dim = 10;
   for (const workload::Model& model : {odd, *workload::FindModel("Qwen2.5-0.5B")}) {
     for (const Variant& variant : Variants()) {
-      const Spec spec = SpecOf({.model = model,
-                                .tokens = 2,
-                                .variant = variant,
-                                .placement = Placement::kContiguous,
-                                .kv_output = false,
-                                .threads = 1,
-                                .target = Target::kBest});
+      Point point = PointOf(model, 2, variant);
+      point.placement = Placement::kContiguous;
+      const Spec spec = SpecOf(point);
       const Plan plan = MakePlan(spec).value();
       Guarded call(spec, false);
       GuardedBuffer& x = call.At(TensorId::kX);

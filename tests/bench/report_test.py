@@ -63,6 +63,20 @@ class Report(unittest.TestCase):
         self.assertEqual(page.count("<tr><td>chain<"), len(data["results"]))
         self.assertIn("no &lt;beads&gt;", page)
 
+    def test_features(self):
+        def age(data):  # what older versions wrote
+            for row in data["results"]:
+                for key in ("rotary_dim", "rotary_style", "angles", "positions", "layout"):
+                    del row[key]
+        options = ("--x", "bf16", "--tokens", "1", "--threads", "1")
+        data, page = self.make(*options, "--model", "glm-4-9b-chat,llama-3-8b", "--layout",
+                               "nhd,hnd", "--angles", "q,f32", "--rotary-style", "interleaved")
+        self.assertEqual(len(data["results"]), 8)
+        self.assertEqual(page.count("<td>interleaved<"), 8)
+        self.assertEqual(page.count("<td>hnd<"), 4)
+        _, page = self.make(*options, change=age)
+        self.assertEqual(page.count("<td>Llama-3-8B<"), 1)
+
     def test_several_runs(self):
         data, page = self.make("--x", "bf16", "--tokens", "1,4", "--threads", "1")
         done = report(self.output, self.json, self.json)

@@ -46,11 +46,13 @@ void Refuses(const std::string& arguments, const std::string& message) {
 
 TEST(BenchHelp, NamesEveryOptionAndFitsTheScreen) {
   const std::string help = Succeeds("bench --help");
-  for (const char* option : {"--model", "--tokens",      "--x",      "--dtype",      "--numerics",
-                             "--cache", "--kv-output",   "--bound",  "--threads",    "--quick",
-                             "--full",  "--target",      "--runs",   "--peer",       "--python",
-                             "--csv",   "--json",        "chain",    "numpy",        "onnxruntime",
-                             "torch",   "torch-compile", "valgrind", "Examples:\n  "}) {
+  for (const char* option :
+       {"--model",     "--tokens", "--x",           "--dtype",       "--numerics",     "--cache",
+        "--kv-output", "--bound",  "--threads",     "--quick",       "--full",         "--target",
+        "--runs",      "--peer",   "--python",      "--rotary-dim",  "--rotary-style", "--angles",
+        "--positions", "--packed", "--half-width",  "--index-dtype", "--cache-dtype",  "--scales",
+        "--layout",    "--sliced", "--csv",         "--json",        "chain",          "numpy",
+        "onnxruntime", "torch",    "torch-compile", "valgrind",      "Examples:\n  "}) {
     EXPECT_THAT(help, HasSubstr(option));
   }
   for (const std::string& line : LinesOf(help)) {
@@ -164,8 +166,8 @@ TEST(BenchLists, HaveDefaults) {
   const std::string full = "bench --full --x bf16 --tokens 1 --runs 1 --json ";
   const json models =
       json::parse(Succeeds(full + "--cache page --kv-output false --bound false --threads 1"));
-  EXPECT_EQ(models["results"].size(), 20u);
-  EXPECT_EQ(ValuesOf(models, "model").size(), 20u);
+  EXPECT_EQ(models["results"].size(), 26u);
+  EXPECT_EQ(ValuesOf(models, "model").size(), 26u);
   const json others = json::parse(Succeeds(full + "--model llama-3-70b-tp8"));
   EXPECT_EQ(others["results"].size(), 3 * 2 * 2 * threads.size());
   EXPECT_THAT(ValuesOf(others, "cache"), ElementsAre("contiguous", "page", "random"));
@@ -176,7 +178,7 @@ TEST(BenchLists, RefuseWhatTheyDoNotHave) {
   Refuses("bench --model llama-9", "--model: 'llama-9' is unknown");
   Refuses("bench --tokens 1,0", "--tokens: '0' is not an integer from 1 to");
   Refuses("bench --tokens 1x", "--tokens: '1x'");
-  Refuses("bench --x f32", "--x: 'f32' is not i32, f16 or bf16");
+  Refuses("bench --x f64", "--x: 'f64' is not i32, f16, bf16 or f32");
   Refuses("bench --cache page,heap", "--cache: 'heap' is not contiguous, page or random");
   Refuses("bench --kv-output yes", "--kv-output: 'yes'");
   Refuses("bench --threads 0", "--threads: '0'");
@@ -184,6 +186,7 @@ TEST(BenchLists, RefuseWhatTheyDoNotHave) {
   Refuses("bench --runs 0", "--runs: '0'");
   Refuses("bench --x f16 --dtype bf16", "no kernel");
   Refuses("bench --x bf16 --numerics ascend", "no kernel");
+  Refuses("bench --x f32 --dtype bf16", "no kernel");
   Refuses("bench --quick --full", "--full");
   Refuses("bench --csv --json", "--json");
   Refuses("bench --model llama-2-13b --tokens 16777216", "GiB of memory");
