@@ -34,6 +34,12 @@ TEST(Strict, TakesWhatTheDeviceTakes) {
   ExpectFailure(Prepare(WithSizes(8, 1, 128), kOffsetV), 561002, "offsetVOptional");
 }
 
+TEST(Strict, IndicesHaveOneDimension) {
+  Spec spec = WithSizes(8, 1, 128);
+  spec.indices = Dense(DType::kI32, {2, 1});
+  ExpectFailure(Prepare(spec), 561002, "indices");
+}
+
 TEST(Strict, RefreshedAddressesAreAligned) {
   Case test;
   ASSERT_EQ(test.call.Prepare(), 0);
@@ -48,6 +54,9 @@ TEST(Lenient, TakesMoreThanTheDevice) {
     EXPECT_EQ(Prepare(spec), 0) << TakeMessage();
   }
   EXPECT_EQ(Prepare(WithSizes(8, 1, 128), kOffsetK), 0) << TakeMessage();
+  Spec spec = WithSizes(8, 1, 128);
+  spec.indices = Dense(DType::kI32, {2, 1});
+  EXPECT_EQ(Prepare(spec), 0) << TakeMessage();
 }
 
 TEST(Overrides, NamesAndVersions) {

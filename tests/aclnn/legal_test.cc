@@ -52,6 +52,28 @@ TEST(PhaseOne, CacheModeIgnoresCase) {
   }
 }
 
+// As many entries as one dimension would have, in row-major order.
+TEST(PhaseOne, IndicesMayHaveTwoDimensions) {
+  ASSERT_EQ(aclrtSetDevice(0), ACL_SUCCESS);
+  for (const CacheLayout layout : {CacheLayout::kContiguous, CacheLayout::kPaged}) {
+    const bool paged = layout == CacheLayout::kPaged;
+    Shape shape = SmallShape();
+    shape.cache_layout = layout;
+    for (const auto& [rows, columns] :
+         {std::pair<int64_t, int64_t>(2, paged ? 3 : 1), {paged ? 6 : 2, 1}}) {
+      Spec spec = AscendSpec(shape);
+      spec.indices = Dense(DType::kI32, {rows, columns});
+      Case test(1, spec);
+      EXPECT_EQ(test.call.Run(nullptr), 0) << TakeMessage();
+      EXPECT_EQ(test.problem.Compare(), "") << rows << " x " << columns;
+      With(kIndices, Dense(DType::kI32, {rows + 1, columns}))(test.call);
+      ExpectFailure(test.call.Prepare(), 561002, "indices");
+      With(kIndices, Dense(DType::kI32, {rows, columns, 1}))(test.call);
+      ExpectFailure(test.call.Prepare(), 561002, "indices");
+    }
+  }
+}
+
 TEST(PhaseOne, NoDequantisationForHalfX) {
   Spec spec = SmallSpec();
   spec.x.dtype = DType::kF16;
