@@ -7,7 +7,10 @@
 #include <cstddef>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <string>
+#include <vector>
 
+#include "ropekv/ropekv.h"
 #include "tests/cli/command.h"
 
 namespace ropekv::cli {
