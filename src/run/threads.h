@@ -8,8 +8,8 @@
 namespace ropekv::internal {
 
 // The processors' worth of time that the control groups of this process leave it, rounded up; 0 if
-// they set no limit or cannot be read. `root` comes before /proc and /sys: "" but in tests. Needs no
-// memory but 3 KiB of stack.
+// they set no limit or cannot be read. `root` comes before /proc and /sys: "" but in tests. Needs
+// no memory but 3 KiB of stack.
 int64_t ProcessorQuota(const char* root) noexcept;
 
 }  // namespace ropekv::internal

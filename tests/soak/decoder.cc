@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kHidden = (kQHeads + 2 * kKvHeads) * kHeadDim;
 constexpr int64_t kMostTokens = 16;
-constexpr uint16_t kPoison = 0x2121;
+constexpr uint32_t kPoison = 0x21212121;
 
 // Room for weights of any kind: scales, offsets, the weight scale, the bias, the activation scale.
 constexpr int64_t kWeightBytes = 4 * (4 * kRowBytes + 2 * kHidden + kMostTokens);
@@ -97,8 +97,9 @@ Args Decoder::ArgsFor(int64_t first_token) {
   Args args;
   const int64_t element = ways_.empty() ? 4 : ElementBytes(ways_[0].spec.x.dtype);
   args.x = x_.data() + first_token * kHidden * element;
-  args.cos = cos_.data() + first_token * kHeadDim;
-  args.sin = sin_.data() + first_token * kHeadDim;
+  const int64_t angle = ways_.empty() ? 4 : ElementBytes(ways_[0].spec.cos.dtype);
+  args.cos = reinterpret_cast<const uint8_t*>(cos_.data()) + first_token * kHeadDim * angle;
+  args.sin = reinterpret_cast<const uint8_t*>(sin_.data()) + first_token * kHeadDim * angle;
   args.k_cache = cache_.k.data();
   args.v_cache = cache_.v.data();
   args.indices = slots_.data();
@@ -171,14 +172,14 @@ bool Decoder::Refused(const Way& way, Args args) {
   std::fill(q_.begin(), q_.end(), kPoison);
   const Status status = Run(way.plan, args);
   ++tally_.refused;
-  const auto is_poison = [](uint16_t value) { return value == kPoison; };
+  const auto is_poison = [](uint32_t value) { return value == kPoison; };
   if (status.code() != code) return Fail("a bad call gave: " + status.message());
   return std::all_of(q_.begin(), q_.end(), is_poison) || Fail("a bad call wrote to q");
 }
 
 // The reference, into memory of its own.
 bool Decoder::CheckResult(const Way& way, const Args& args) {
-  std::vector<uint16_t> q(q_), k(k_), v(v_);
+  std::vector<uint32_t> q(q_), k(k_), v(v_);
   std::vector<int8_t> k_cache(slots_.size() * kRowBytes), v_cache(k_cache);
   std::vector<int32_t> slots(slots_.size());
   for (size_t i = 0; i < slots.size(); ++i) slots[i] = slots_[i] < 0 ? -1 : static_cast<int32_t>(i);

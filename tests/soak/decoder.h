@@ -80,7 +80,7 @@ class Decoder {
   std::vector<Sequence> sequences_;
   std::vector<Way> ways_;
   std::vector<uint8_t> x_, weights_;
-  std::vector<uint16_t> cos_, sin_, q_, k_, v_;
+  std::vector<uint32_t> cos_, sin_, q_, k_, v_;  // room for elements of 4 bytes
   std::vector<int32_t> slots_;
 };
 
