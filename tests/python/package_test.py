@@ -17,7 +17,7 @@ import ropekv
 from equality_test import assert_same_bytes
 from families import FAMILIES
 from ropekv import _core
-from small_call import BF16, small_call
+from small_call import BF16, HEAD_DIM, small_call
 
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGE = pathlib.Path(ropekv.__file__).parent
@@ -155,6 +155,25 @@ def test_cases_go_to_the_command_and_back(tmp_path, family, x_dtype):
         for name in ("k_cache", "v_cache"):
             cache = FAMILIES[family].to_numpy(case.tensors[name])
             assert_same_bytes(name, cache, file.get_tensor(name))
+
+
+def test_a_case_with_everything(tmp_path):
+    tensors, attributes = small_call()
+    tensors = {name: t for name, t in tensors.items() if not name.endswith("_out")}
+    tensors |= {"positions": np.array([1, 0, 2]), "indices": tensors["indices"].astype(np.int64)}
+    attributes |= {"rotary_dim": HEAD_DIM // 2, "rotary_style": "interleaved"}
+    for name in ("cos", "sin"):
+        tensors[name] = tensors[name][:, : HEAD_DIM // 2]
+    path = tmp_path / "case.safetensors"
+    ropekv.save_case(path, **tensors, **attributes)
+    case = ropekv.load_case(path)
+    assert case.attributes == {**attributes, "numerics": "float32"}
+    assert case.tensors["positions"].dtype == np.int64
+    found = ropekv.dequant_rope_quant_kvcache(**case.arguments)
+    expected = ropekv.reference(**tensors, **attributes)
+    assert np.array_equal(found.q, expected.q)
+    assert np.array_equal(case.tensors["k_cache"], tensors["k_cache"])
+    assert tensors["k_cache"].any()
 
 
 def test_bad_cases(tmp_path):

@@ -59,6 +59,8 @@ def save_case(path: str | os.PathLike[str], **arguments: Any) -> None:
                 tensors[name] = _to_numpy(name, value)
         elif name == "size_splits":
             metadata[name] = ",".join(str(int(size)) for size in value)
+        elif name in ("rotary_dim", "rotary_style") and value == _DEFAULTS[name]:
+            continue  # not said, it is the default, also to those who do not know the name
         elif name in _DEFAULTS:
             metadata[name] = str(value).lower()
         else:
