@@ -36,7 +36,7 @@ def with_scales(tensors):
     return {"scale_k": None, "scale_v": None, **tensors}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(calls(), st.data())
 def test_equals_the_oracle(call, data):
     tensors, attributes = call
@@ -83,7 +83,7 @@ def _same_view(base, view, of):
     return np.ndarray(view.shape, view.dtype, base, offset, view.strides)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(calls())
 def test_the_reference_equals_the_oracle(call):
     tensors, attributes = call
@@ -95,7 +95,7 @@ def test_the_reference_equals_the_oracle(call):
         assert_same_bytes(name, getattr(outputs, name), expected[name])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(calls(), st.data())
 def test_inputs_may_be_broadcast_views(call, data):
     tensors, attributes = call
@@ -112,7 +112,7 @@ def test_inputs_may_be_broadcast_views(call, data):
         assert_same_bytes(name, getattr(outputs, name), expected[name])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(calls(), st.booleans())
 def test_a_plan_gives_the_same(call, bound):
     tensors, attributes = call

@@ -84,7 +84,7 @@ def test_types():
         "ropekv.Plan(1)",
     ])
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "-c", program],
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir=/dev/null", "-c", program],
         capture_output=True, text=True, check=False, cwd=os.path.dirname(sys.executable),
     )
     assert 'Revealed type is "tuple[Any, Any, Any, fallback=ropekv._operator.Outputs]"' in (
@@ -99,7 +99,8 @@ def test_types():
     assert sources.returncode == 0, sources.stdout
     stub = ast.parse((PACKAGE / "_core.pyi").read_text())
     declared = {getattr(node, "name", None) or node.target.id for node in stub.body[3:]}
-    assert declared == {name for name in vars(_core) if not name.startswith("__")}
+    types = {"Attributes"}  # for the checker only
+    assert declared - types == {name for name in vars(_core) if not name.startswith("__")}
 
 
 def test_the_command():

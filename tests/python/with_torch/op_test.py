@@ -30,7 +30,7 @@ def torch_call(**options):
     return tensors, attributes
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(calls(), st.data())
 def test_equals_the_oracle(call, data):
     arrays, attributes = call
