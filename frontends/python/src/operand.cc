@@ -80,7 +80,7 @@ void CheckNoGradient(const char* name, nb::handle object) {
 }
 
 struct CachedApi {
-  PyTypeObject* type = nullptr;
+  PyObject* type = nullptr;
   const dlpack::ExchangeApi* api = nullptr;
 };
 
@@ -102,11 +102,11 @@ const dlpack::ExchangeApi* AskForExchangeApi(nb::handle type) {
 const dlpack::ExchangeApi* FindExchangeApi(nb::handle object) {
   static std::array<CachedApi, 4> cache;
   static size_t next = 0;
-  PyTypeObject* type = Py_TYPE(object.ptr());
+  PyObject* type = object.type().ptr();
   for (const CachedApi& entry : cache) {
     if (entry.type == type) return entry.api;
   }
-  const dlpack::ExchangeApi* api = AskForExchangeApi(nb::handle((PyObject*)type));
+  const dlpack::ExchangeApi* api = AskForExchangeApi(type);
   // The reference keeps another type from taking the address of this one.
   Py_INCREF(type);
   Py_XDECREF(cache[next].type);
