@@ -46,13 +46,13 @@ Kernel Describe() {
 // outputs streamed.
 template <class V, Stores stores>
 Kernel FindUnrolled(const KernelTraits& traits) {
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET == HWY_AVX3 && !defined(ROPEKV_FEWER_KERNELS)
   if constexpr (V::kUsual && V::kStyle == RotaryStyle::kHalf) {
     const bool fits = stores == Stores::kStreaming || !traits.ahead;
+    constexpr int64_t k96 = stores == Stores::kOrdinary ? 48 : 0;  // rows are no whole lines
     switch (fits ? traits.rotary_dim : 0) {
       case 64: return Describe<V, 32, stores>();
-      // Its rows cannot be whole lines.
-      case 96: return Describe < V, stores == Stores::kOrdinary ? 48 : 0, stores > ();
+      case 96: return Describe<V, k96, stores>();
       case 128: return Describe<V, 64, stores>();
       case 256: return Describe<V, 128, stores>();
       default: break;
