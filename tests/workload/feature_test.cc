@@ -127,6 +127,32 @@ TEST(Features, FloatCachesHoldFiniteNumbers) {
   }
 }
 
+// The scales of two channels that turn together are alike, but for what is drawn for each.
+TEST(Features, ScalesFollowTheRotation) {
+  for (const char* name : {"GLM-4-9B-Chat", "Phi-2", "Llama-3-8B"}) {
+    const GenerateOptions options = Small(name);
+    const Case made = Generate(options);
+    const int64_t width = options.model.head_dim, half = options.model.rotary_dim() / 2;
+    const bool interleaved = options.model.rotation.style == RotaryStyle::kInterleaved;
+    const float* const scale = made[TensorId::kScaleK].as<float>();
+    int apart = 0;  // of the heads' other channels
+    for (int64_t head = 0; head < options.model.kv_heads; ++head) {
+      const float* const channel = scale + head * width;
+      for (int64_t i = 0; i < half; ++i) {
+        const float ratio =
+            interleaved ? channel[2 * i] / channel[2 * i + 1] : channel[i] / channel[i + half];
+        EXPECT_GT(ratio, 0.9f / 1.1f) << name << " " << head << " " << i;
+        EXPECT_LT(ratio, 1.1f / 0.9f) << name << " " << head << " " << i;
+      }
+      for (int64_t i = 2 * half; i + 1 < width; ++i) {
+        const float ratio = channel[i] / channel[i + 1];
+        apart += ratio < 0.5f || ratio > 2 ? 1 : 0;
+      }
+    }
+    EXPECT_EQ(apart > 0, 2 * half < width) << name;
+  }
+}
+
 // As with a scale for each channel, int8 values fill their range.
 TEST(Features, SharedScalesFitTheirChannels) {
   for (const Scales scales : {Scales::kHead, Scales::kTensor}) {
