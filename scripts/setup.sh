@@ -12,7 +12,7 @@ if [[ ${1:-} == test ]]; then
   packages+=(clang libclang-rt-dev libgmock-dev libgtest-dev python3 python3-matplotlib
     python3-numpy)
 elif [[ ${1:-} == aarch64 ]]; then
-  packages+=(g++-aarch64-linux-gnu python3 qemu-user
+  packages+=(g++-aarch64-linux-gnu python3 python3-numpy qemu-user
     lib{fmt,gmock,gtest,hwy,tbb}-dev:arm64)
 elif [[ ${1:-} == python ]]; then
   packages+=(python3-dev python3-venv)
