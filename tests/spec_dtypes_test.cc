@@ -80,5 +80,40 @@ TEST_P(SpecDTypeTest, IsEnforced) { ExpectEnforced(GetParam()); }
 
 INSTANTIATE_TEST_SUITE_P(All, SpecDTypeTest, ::testing::ValuesIn(kRules), NameOfRule);
 
+// The table of the contract, cell by cell: what it has is planned, nothing else.
+TEST(SpecDTypes, LegalTogether) {
+  using enum DType;
+  constexpr DType kAll[] = {kI8, kI32, kI64, kF16, kBF16, kF32};
+  const auto is_float = [](DType dtype) {
+    return dtype == kF16 || dtype == kBF16 || dtype == kF32;
+  };
+  int planned = 0;
+  for (const DType x : kAll) {
+    for (const DType q : kAll) {
+      for (const DType cos : kAll) {
+        for (const DType cache : kAll) {
+          Spec spec = SimpleSpec(kPaged);
+          spec.x.dtype = x;
+          spec.q.dtype = spec.k.dtype = spec.v.dtype = q;
+          spec.cos.dtype = spec.sin.dtype = cos;
+          GiveCaches(spec, cache);
+          if (cache == kI8) spec.scale_k = spec.scale_v = Dense(kF32, {1});
+          const bool legal = (x == kI32 ? is_float(q) : is_float(x) && q == x) &&
+                             (cos == q || cos == kF32) && (cache == kI8 || is_float(cache));
+          const Result<Plan> plan = MakePlan(spec);
+          planned += plan.ok();
+          EXPECT_EQ(plan.ok(), legal) << Name(x) << " " << Name(q) << " " << Name(cos) << " "
+                                      << Name(cache) << ": " << plan.status().message();
+          if (!legal) {
+            EXPECT_EQ(plan.status().code(), kBad);
+          }
+        }
+      }
+    }
+  }
+  // 6 pairs of x and q, of which 2 have f32 alone for cos; 4 caches.
+  EXPECT_EQ(planned, (4 * 2 + 2) * 4);
+}
+
 }  // namespace
 }  // namespace ropekv::testing
