@@ -177,6 +177,23 @@ def test_a_case_with_everything(tmp_path):
     assert tensors["k_cache"].any()
 
 
+def test_a_packed_case_of_the_command(tmp_path):
+    path = tmp_path / "case.safetensors"
+    made = run("gen", "--model", "glm-4-9b-chat", "--batch", "3", "--x", "f16", "--positions",
+               "--packed", "--half-width", "-o", str(path))
+    assert made.returncode == 0, made.stderr
+    assert run("run", str(path), "-o", str(tmp_path / "out")).returncode == 0
+    case = ropekv.load_case(path)
+    assert np.shares_memory(case.tensors["cos"], case.tensors["sin"].base)
+    outputs = ropekv.dequant_rope_quant_kvcache(**case.arguments)
+
+    from safetensors import safe_open
+
+    with safe_open(tmp_path / "out", "numpy") as file:
+        assert_same_bytes("q", outputs.q, file.get_tensor("q"))
+        assert_same_bytes("k_cache", case.tensors["k_cache"], file.get_tensor("k_cache"))
+
+
 def test_bad_cases(tmp_path):
     tensors, attributes = small_call()
     path = tmp_path / "case.safetensors"

@@ -83,6 +83,10 @@ def load_case(path: str | os.PathLike[str], framework: str = "numpy") -> Case:
     with safetensors.safe_open(path, framework) as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys() if name in _INPUTS}
+        if "cos_sin" in file.keys():  # rows of cos, then of sin: two views of one array
+            both = file.get_tensor("cos_sin")
+            width = both.shape[-1] // 2
+            tensors["cos"], tensors["sin"] = both[..., :width], both[..., width:]
     attributes: dict[str, Any] = dict(_DEFAULTS)
     attributes.update((name, metadata[name]) for name in _DEFAULTS if name in metadata)
     attributes["kv_output"] = str(attributes["kv_output"]).lower() == "true"
