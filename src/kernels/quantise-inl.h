@@ -8,6 +8,7 @@
 #define ROPEKV_KERNELS_QUANTISE_INL_H_
 #endif
 
+#include <cstddef>
 #include <limits>
 
 #include "hwy/highway.h"

@@ -8,11 +8,11 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <exception>
 #include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <string>
 #include <thread>
@@ -99,8 +99,10 @@ class Stream {
     if (stopped_ && !traits.even_when_stopped) return {};
     try {
       return task(*this);
-    } catch (const std::exception& error) {
-      return {ACL_ERROR_RT_INTERNAL_ERROR, error.what()};
+    } catch (const std::bad_alloc&) {  // so short that std::string keeps it in itself
+      return {ACL_ERROR_RT_INTERNAL_ERROR, "out of memory"};
+    } catch (...) {
+      return {ACL_ERROR_RT_INTERNAL_ERROR, "unexpected"};
     }
   }
 
