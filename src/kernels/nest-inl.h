@@ -19,147 +19,15 @@
 
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
+#include "kernels/angles-inl.h"
 #include "kernels/call.h"
-#include "kernels/dequantise-inl.h"
-#include "kernels/formats-inl.h"
+#include "kernels/exact-inl.h"
 #include "kernels/lanes-inl.h"
 #include "kernels/quantise-inl.h"
-#include "kernels/rotate-inl.h"
+#include "kernels/variant-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
-
-// One variant on one target: which way is fast, beside the exact one.
-template <DType source_t, DType output_t, Numerics numerics_t, bool native_bf16,
-          RotaryStyle style_t, DTypes dtypes_t>
-struct Variant {
-  static constexpr DType kSource = source_t;
-  static constexpr DType kOutput = output_t;
-  static constexpr RotaryStyle kStyle = style_t;
-  static constexpr bool kUsual = dtypes_t == DTypes::kUsual;
-  using Reader = HWY_NAMESPACE::Reader<kSource, dtypes_t>;
-  using Round = Rounding<numerics_t, kSource>;
-  using AnglesFormat = FormatOf<kOutput>;
-  static constexpr bool kAnyAngles = !kUsual && kOutput != DType::kF32;
-  static constexpr bool kBothBF16 = kUsual && kSource == DType::kBF16 && kOutput == DType::kBF16;
-  // What ExactHead is made for: one serves both kinds of dtypes.
-  using Exact = Variant<source_t, output_t, numerics_t, false, style_t, DTypes::kAny>;
-  using RoundedFormat = std::conditional_t<kBothBF16, FormatBF16Base<true>, FormatOf<kOutput>>;
-  static constexpr bool kFused =
-      kUsual && kSource == DType::kF16 && numerics_t == Numerics::kFloat32;
-  static constexpr int64_t kTile = kSource == DType::kI32 ? 4 : 1;
-
-#if HWY_TARGET == HWY_AVX3
-  static constexpr bool kDot = native_bf16 && kBothBF16;
-  using FastFormat =
-      std::conditional_t<native_bf16 && kOutput == DType::kBF16, FormatNativeBF16, RoundedFormat>;
-  using Order = std::conditional_t<
-      !kBothBF16, InOrder,
-      std::conditional_t<kDot && kStyle == RotaryStyle::kHalf, Unpacked, EvenOdd>>;
-  template <int64_t kPairs>
-  static constexpr bool kInRegisters = kTile == 1 && kPairs != 0 && kPairs <= 64;
-  template <int64_t kPairs>
-  using Rotation = std::conditional_t<
-      kDot, RotationByBF16Dot<Variant, kPairs>,
-      std::conditional_t<
-          kInRegisters<kPairs>,
-          RotationByF32<Variant, AnglesInRegisters<kInRegisters<kPairs> ? kPairs : 32>,
-                        kInRegisters<kPairs> ? kPairs : 0>,
-          RotationByF32<Variant, AnglesInMemory, 0>>>;
-#elif HWY_TARGET != HWY_SCALAR
-  static constexpr bool kDot = false;
-  using FastFormat = RoundedFormat;
-  using Order = std::conditional_t<kBothBF16, EvenOdd, InOrder>;
-  template <int64_t kPairs>
-  using Rotation = RotationByF32<Variant, AnglesInMemory, 0>;
-#endif
-};
-
-// A step of a row of any floating-point dtype. A call, because it would be in every kernel twice.
-template <class DF>
-HWY_NOINLINE void WriteAny(DF df, DType dtype, Float32<DF> a, Float32<DF> b, void* row,
-                           int64_t element) {
-  const auto write = [&](auto format) ROPEKV_INLINE_LAMBDA {
-    using Format = decltype(format);
-    auto check = Format::Begin(df);
-    InOrder::Write<Format, Stores::kOrdinary>(
-        df, a, b, static_cast<typename Format::T*>(row) + element, check);
-  };
-  switch (dtype) {
-    case DType::kF16: return write(FormatF16());
-    case DType::kBF16: return write(FormatBF16());
-    default: return write(FormatF32());
-  }
-}
-
-// One head of one token by the operations of the contract alone: what is in doubt, and everything
-// on the scalar target.
-template <class V>
-HWY_NOINLINE void ExactHead(const KernelCall& call, const PartCall& part, int64_t token,
-                            int64_t head) {
-  using Round = typename V::Round;
-  using Format = FormatOf<V::kOutput>;
-  using Vec = Float32<FullVectors>;
-  const FullVectors df;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(df)), upper = part.channels - part.half;
-  typename V::Reader reader(call, part, token);
-  reader.Advance(head * call.head_dim);
-  auto* out = static_cast<typename Format::T*>(part.out);
-  if (out) out += token * part.out_token_stride + head * part.out_head_stride;
-  void* const row = part.rows ? part.rows[token] : nullptr;
-  const int64_t in_row = part.row_offset + head * part.row_head_stride;
-  if (row && part.sink == Sink::kStore) out = static_cast<typename Format::T*>(row) + in_row;
-
-  const auto head_by = [&](const AngleRows& angles) ROPEKV_INLINE_LAMBDA {
-    ForSteps<0>(df, part.half, [&](int64_t, int64_t pair) ROPEKV_INLINE_LAMBDA {
-      Vec lo_a, lo_b, hi_a, hi_b;
-      const auto read = [&](int64_t channel, Vec& a, Vec& b) HWY_ATTR {
-        typename V::Reader::template Param<FullVectors> scale_a, scale_b, bias_a, bias_b;
-        reader.template LoadParams<InOrder>(df, channel, scale_a, scale_b, bias_a, bias_b);
-        reader.template Load<InOrder>(df, 0, channel, scale_a, scale_b, bias_a, bias_b, a, b);
-      };
-      read(pair, lo_a, lo_b);
-      read(upper + pair, hi_a, hi_b);
-      if (part.rotated) {
-        HWY_ALIGN float vectors[8 * hn::MaxLanes(FullVectors())];
-        const auto put = [&](int64_t n, Vec value)
-                             ROPEKV_INLINE_LAMBDA { hn::Store(value, df, vectors + n * lanes); };
-        bool wide = false;
-        if constexpr (V::kAnyAngles) {
-          wide = angles.wide;
-          if (wide) ReadAngles<V, InOrder, FormatF32>(angles, pair, put);
-        }
-        if (!wide) ReadAngles<V, InOrder, typename V::AnglesFormat>(angles, pair, put);
-        const auto angle = [&](int64_t n)
-                               ROPEKV_INLINE_LAMBDA { return hn::Load(df, vectors + n * lanes); };
-        Turn<V, InOrder, false>(angle, lo_a, lo_b, hi_a, hi_b);
-      }
-      if (out) {
-        auto check = Format::Begin(df);
-        InOrder::Write<Format, Stores::kOrdinary>(df, lo_a, lo_b, out + pair, check);
-        InOrder::Write<Format, Stores::kOrdinary>(df, hi_a, hi_b, out + upper + pair, check);
-      }
-      if (row == nullptr || part.sink == Sink::kStore) return;
-      const auto store = [&](Vec a, Vec b, int64_t channel) HWY_ATTR {
-        if (part.rotated) {
-          a = Round::Result(df, a);
-          b = Round::Result(df, b);
-        }
-        if (part.sink == Sink::kStoreAny) {
-          return WriteAny(df, part.row_dtype, a, b, row, in_row + channel);
-        }
-        Vec scale_a, scale_b, offset_a, offset_b;
-        LoadScales<InOrder>(df, part, head, channel, scale_a, scale_b, offset_a, offset_b);
-        InOrder::StoreInt8<Stores::kOrdinary>(df, QuantiseByDivision(df, a, scale_a, offset_a),
-                                              QuantiseByDivision(df, b, scale_b, offset_b),
-                                              static_cast<int8_t*>(row) + in_row + channel);
-      };
-      store(lo_a, lo_b, pair);
-      store(hi_a, hi_b, upper + pair);
-    });
-  };
-  WithAngles<V>(call, token, head_by);
-}
 
 #if HWY_TARGET == HWY_SCALAR
 
@@ -321,7 +189,7 @@ class Nest {
     const int64_t table = (half + 2 * lanes - 1) / (2 * lanes) * (4 * lanes);
     typename V::Reader reader(call, part, tile.token);
     using Element =
-        std::conditional_t<kQuantise, int8_t, std::conditional_t<sink == Sink::kStore, T, char>>;
+        std::conditional_t<kQuantise, int8_t, std::conditional_t<sink == Sink::kStore, T, char> >;
     auto rows = FirstRows<Element>(part, tile, nowhere);
     // Of quantised heads that are outputs too.
     T* out = kQuantise ? static_cast<T*>(part.out) : nullptr;
