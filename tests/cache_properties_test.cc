@@ -40,7 +40,7 @@ void Fill(FloatCall& call) {
   for (const TensorId id : {TensorId::kOffsetK, TensorId::kOffsetV}) {
     call.FillRandom(rng, id, 1, 20);
   }
-  for (int64_t t = 0; t < kTokens; ++t) {
+  for (int64_t t = 0; t < call.Elements(TensorId::kIndices); ++t) {
     call.Set(TensorId::kIndices, t, t % 3 == 1 ? -1 : static_cast<double>(9 - t));
   }
 }

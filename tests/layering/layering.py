@@ -9,7 +9,7 @@ import sys
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
 CODE = {".h", ".cc", ".cpp", ".c", ".inc"}
 # Files without the line: prose, which LICENSE covers, data, and what other programs read.
-WITHOUT_LICENCE = {".md", ".json", ".png", ".txt", ".typed"}
+WITHOUT_LICENCE = {".csv", ".md", ".json", ".png", ".txt", ".typed"}
 WITHOUT_LICENCE_PLACES = ["LICENSE", "docs/python.md.in", "frontends/aclnn/version.info.in",
                           "tests/fuzz/seeds"]
 IGNORED_FOLDERS = {".git", "__pycache__"}
