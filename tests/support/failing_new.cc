@@ -25,6 +25,14 @@ void* Allocate(size_t size, size_t alignment) {
   return memory;
 }
 
+void* AllocateOrNull(size_t size) noexcept {
+  try {
+    return Allocate(size, alignof(max_align_t));
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
 void Release(void* memory) {
   if (!memory) return;
   --live;
@@ -47,8 +55,10 @@ int64_t LiveAllocations() { return live; }
 
 }  // namespace ropekv::testing
 
-// The forms for arrays too, because those of sanitizers do not call the others.
+// The forms for arrays, and those that do not throw, too: those of sanitizers do not call the
+// others.
 using ropekv::testing::Allocate;
+using ropekv::testing::AllocateOrNull;
 using ropekv::testing::Release;
 
 void* operator new(size_t size) { return Allocate(size, alignof(max_align_t)); }
@@ -59,6 +69,8 @@ void* operator new(size_t size, std::align_val_t alignment) {
 void* operator new[](size_t size, std::align_val_t alignment) {
   return Allocate(size, static_cast<size_t>(alignment));
 }
+void* operator new(size_t size, const std::nothrow_t&) noexcept { return AllocateOrNull(size); }
+void* operator new[](size_t size, const std::nothrow_t&) noexcept { return AllocateOrNull(size); }
 void operator delete(void* memory) noexcept { Release(memory); }
 void operator delete[](void* memory) noexcept { Release(memory); }
 void operator delete(void* memory, size_t) noexcept { Release(memory); }
