@@ -49,7 +49,7 @@ HWY_INLINE void WithAngles(const KernelCall& call, int64_t token, const Take& ta
     if (call.half_width_angles) {
       rows.upper = full;
       HWY_ALIGN uint32_t data[2][kMaxHeadDim];
-      const auto widen = [&](auto unit) ROPEKV_INLINE_LAMBDA {
+      const auto duplicate = [&](auto unit) ROPEKV_INLINE_LAMBDA {
         using T = decltype(unit);
         Duplicate(static_cast<const T*>(rows.cos), call.rotary_dim / 2,
                   reinterpret_cast<T*>(data[0]));
@@ -57,9 +57,9 @@ HWY_INLINE void WithAngles(const KernelCall& call, int64_t token, const Take& ta
                   reinterpret_cast<T*>(data[1]));
       };
       if (sizeof(typename V::AnglesFormat::T) == 4 || rows.wide) {
-        widen(uint32_t());
+        duplicate(uint32_t());
       } else {
-        widen(uint16_t());
+        duplicate(uint16_t());
       }
       rows.cos = data[0];
       rows.sin = data[1];

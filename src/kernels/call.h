@@ -56,6 +56,11 @@ struct PartCall {
   ScaleTables tables;  // what Kernel::prepare made of them
 };
 
+// PartCall::half of so many channels that are rotated. Interleaved pairs must not be torn apart.
+inline int64_t RotaryHalf(RotaryStyle style, int64_t channels) {
+  return style == RotaryStyle::kInterleaved ? (channels / 2 + 1) / 2 * 2 : channels / 2;
+}
+
 // Rotated and other channels of q, k and v; and, where caches are not int8, of k and v as outputs.
 inline constexpr int kMaxParts = 8;
 
@@ -132,11 +137,6 @@ struct KernelTraits {
   int64_t rotary_dim;
   bool ahead;        // KernelCall::ahead
   bool whole_lines;  // beyond the caches, and every output row is of whole lines: they are streamed
-
-  // PartCall::half for so many channels. Interleaved pairs must not be torn apart.
-  int64_t HalfOf(int64_t channels) const {
-    return style == RotaryStyle::kInterleaved ? (channels / 2 + 1) / 2 * 2 : channels / 2;
-  }
 };
 
 // The kernel with these traits or, if heads are too short for the vectors of the target, that of

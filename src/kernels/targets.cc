@@ -83,7 +83,7 @@ namespace internal {
 
 Kernel FindKernel(Target target, const KernelTraits& traits) {
   // The shortest run of pairs that it has to work on.
-  int64_t shortest = traits.HalfOf(traits.rotary_dim);
+  int64_t shortest = RotaryHalf(traits.style, traits.rotary_dim);
   for (const int64_t channels : {traits.head_dim, traits.head_dim - traits.rotary_dim}) {
     if (channels != 0) shortest = std::min(shortest, channels / 2);
   }

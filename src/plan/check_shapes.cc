@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The rules about shapes and strides.
+#include <algorithm>
 #include <initializer_list>
 #include <string>
 
@@ -109,12 +110,14 @@ class Rules : public SpecRules {
     return true;
   }
 
+  static bool HasShape(const TensorSpec& tensor, Shape shape) {
+    return tensor.rank == static_cast<int>(shape.size()) &&
+           std::equal(shape.begin(), shape.end(), tensor.shape.begin());
+  }
+
   bool ShapeIs(TensorId id, Shape legal, const char* meaning) {
     const TensorSpec& tensor = Tensor(id);
-    if (!tensor.present()) return true;
-    bool same = tensor.rank == static_cast<int>(legal.size());
-    for (int i = 0; same && i < tensor.rank; ++i) same = tensor.shape[i] == legal.begin()[i];
-    if (same) return true;
+    if (!tensor.present() || HasShape(tensor, legal)) return true;
     return Fail(StatusCode::kBadShape, id,
                 "has shape " + Show(tensor.shape.data(), tensor.rank) + "; must be " + meaning +
                     " = " + Show(legal.begin(), static_cast<int>(legal.size())));
@@ -123,16 +126,23 @@ class Rules : public SpecRules {
   // One of two legal shapes.
   bool ShapeIsEither(TensorId id, Shape legal, Shape other, const char* meaning) {
     const TensorSpec& tensor = Tensor(id);
-    const auto same = [&](Shape shape) {
-      bool equal = tensor.rank == static_cast<int>(shape.size());
-      for (int i = 0; equal && i < tensor.rank; ++i) equal = tensor.shape[i] == shape.begin()[i];
-      return equal;
-    };
-    if (same(legal) || same(other)) return true;
+    if (HasShape(tensor, legal) || HasShape(tensor, other)) return true;
     return Fail(StatusCode::kBadShape, id,
                 "has shape " + Show(tensor.shape.data(), tensor.rank) + "; must be " + meaning +
                     " = " + Show(legal.begin(), static_cast<int>(legal.size())) + " or " +
                     Show(other.begin(), static_cast<int>(other.size())));
+  }
+
+  // That of a tensor whose own shape is legal.
+  bool ShapeIsThatOf(TensorId id, const TensorSpec& other, const char* meaning) {
+    const TensorSpec& tensor = Tensor(id);
+    const auto begin = other.shape.begin();
+    if (tensor.rank == other.rank && std::equal(begin, begin + other.rank, tensor.shape.begin())) {
+      return true;
+    }
+    return Fail(StatusCode::kBadShape, id,
+                "has shape " + Show(tensor.shape.data(), tensor.rank) + "; must be " + meaning +
+                    " = " + Show(other.shape.data(), other.rank));
   }
 
   // One or two dimensions with so many entries in all.
@@ -168,11 +178,7 @@ class Rules : public SpecRules {
       return false;
     }
     sizes_.half_width_angles = spec_.cos.shape[spec_.cos.rank - 1] == half;
-    const auto& shape = spec_.cos.shape;
-    return (spec_.cos.rank == 4
-                ? ShapeIs(TensorId::kSin, {shape[0], shape[1], shape[2], shape[3]},
-                          "the shape of cos")
-                : ShapeIs(TensorId::kSin, {shape[0], shape[1]}, "the shape of cos")) &&
+    return ShapeIsThatOf(TensorId::kSin, spec_.cos, "the shape of cos") &&
            Entries(TensorId::kPositions, sizes_.num_tokens, "B * S");
   }
 
@@ -218,10 +224,7 @@ class Rules : public SpecRules {
 
   bool CacheShapes() {
     const auto& shape = spec_.k_cache.shape;
-    if (!ShapeIs(TensorId::kVCache, {shape[0], shape[1], shape[2], shape[3]},
-                 "the shape of k_cache")) {
-      return false;
-    }
+    if (!ShapeIsThatOf(TensorId::kVCache, spec_.k_cache, "the shape of k_cache")) return false;
     if (spec_.cache_layout == CacheLayout::kPaged) {
       return Entries(TensorId::kIndices, sizes_.num_tokens, "B * S (paged)");
     }

@@ -169,7 +169,7 @@ ScaleView ViewOf(const PlanData& plan, TensorId id) {
 // q, k or v, as parts of the call.
 class PartLayout {
  public:
-  explicit PartLayout(PlanData& plan) : plan_(plan), traits_(TraitsOf(plan)) {}
+  explicit PartLayout(PlanData& plan) : plan_(plan) {}
 
   void AddOutput(TensorId out, int64_t heads, int64_t heads_before, bool rotated) {
     Add(heads, heads_before, rotated, {.out = out});
@@ -194,7 +194,7 @@ class PartLayout {
       part.rotated = rotated && begin == 0;
       part.first_channel = heads_before * all + begin;
       part.channels = end - begin;
-      part.half = part.rotated ? traits_.HalfOf(part.channels) : part.channels / 2;
+      part.half = part.rotated ? plan_.call.rotary_half : part.channels / 2;
       tensors.channel = part.row_offset = begin;
       const auto at = static_cast<size_t>(plan_.call.num_parts++);
       plan_.parts[at] = part;
@@ -220,7 +220,6 @@ class PartLayout {
   }
 
   PlanData& plan_;
-  KernelTraits traits_;
 };
 
 void LayOutCall(PlanData& plan) {
@@ -229,7 +228,7 @@ void LayOutCall(PlanData& plan) {
   call.head_dim = sizes.head_dim;
   call.x_token_stride = plan.token_stride(TensorId::kX);
   call.rotary_dim = sizes.rotary_dim;
-  call.rotary_half = TraitsOf(plan).HalfOf(sizes.rotary_dim);
+  call.rotary_half = RotaryHalf(plan.normalised.rotary_style, sizes.rotary_dim);
   call.wide_angles =
       plan.normalised.cos.dtype == DType::kF32 && plan.normalised.q.dtype != DType::kF32;
   call.half_width_angles = sizes.half_width_angles;

@@ -92,11 +92,6 @@ struct PlanData {
 
   std::shared_ptr<const internal::BoundWeights> weights;  // null: in each call's Args
 
-  // PartCall::half of a packed block.
-  int64_t kernel_half(bool rotated) const {
-    const bool whole_pairs = rotated && normalised.rotary_style == RotaryStyle::kInterleaved;
-    return whole_pairs ? (kernel_head_dim / 2 + 1) / 2 * 2 : kernel_head_dim / 2;
-  }
   const internal::Axes& axes_of(TensorId id) const { return axes[static_cast<size_t>(id)]; }
   int64_t token_stride(TensorId id) const {
     return sizes.seq_len == 1 ? axes_of(id).batch : axes_of(id).seq;
