@@ -27,7 +27,7 @@ struct Heads {
   int64_t head_dim;
   bool packed;                           // even if every tensor is dense
   int64_t step_512, step_256, step_128;  // 2: the scalar kernel
-  int64_t unrolled;                      // with 32 registers of 512 bits, streamed or in the caches
+  int64_t unrolled;  // with 32 registers of 512 bits, in the caches or 16 bits streamed
   bool streams;
 };
 constexpr Heads kHeads[] = {
@@ -48,9 +48,7 @@ constexpr bool kUnrolls = true;
 #endif
 
 bool Is512(Target target) { return target == Target::kAvx512Bf16 || target == Target::kAvx512; }
-bool IsX86(Target target) {
-  return Is512(target) || target == Target::kAvx2 || target == Target::kSse4;
-}
+bool Streams(Target target) { return Is512(target) || target == Target::kAvx2; }
 
 // `longest` is the step of the longest heads.
 int64_t StepOf(const Heads& heads, Target target, int64_t longest) {
@@ -125,11 +123,10 @@ TEST_P(PathTest, ByHeadDim) {
           const Plan plan = MakeStreamingPlan(spec, beyond_caches).value();
           const Kernel& kernel = KernelOf(plan, aligned ? Addresses() : Addresses(&Args::q, 32));
           const int64_t step = StepOf(heads, target, longest);
-          const bool any_bias = spec.bias.present() && spec.bias.dtype != DType::kF32;
-          const bool streams = heads.streams && beyond_caches && aligned && IsX86(target);
-          const int64_t unrolled =
-              kUnrolls && Is512(target) && !any_bias && (streams || !beyond_caches) ? heads.unrolled
-                                                                                    : 0;
+          const bool streams = heads.streams && beyond_caches && aligned && Streams(target);
+          const bool reads_32_bits = ElementBytes(spec.x.dtype) == 4;
+          const bool fast = !beyond_caches || (streams && !reads_32_bits);
+          const int64_t unrolled = kUnrolls && Is512(target) && fast ? heads.unrolled : 0;
           EXPECT_EQ(IsPacked(plan), heads.packed);
           EXPECT_EQ(kernel.step, step);
           EXPECT_EQ(kernel.exact, step == 2);
@@ -144,7 +141,7 @@ TEST_P(PathTest, ByHeadDim) {
 
 // One output at a time does not begin a line of memory, or has rows that do not.
 TEST_P(PathTest, StreamingNeedsWholeLines) {
-  const bool can_stream = IsX86(std::get<Target>(GetParam()));
+  const bool can_stream = Streams(std::get<Target>(GetParam()));
   const Spec spec = MakeSpec(128);
   const Plan plan = MakeStreamingPlan(spec, true).value();
   EXPECT_EQ(KernelOf(plan, Addresses()).streams, can_stream);
@@ -181,7 +178,7 @@ TEST_P(PathTest, StreamsWithoutKvOutput) {
   Args args = Addresses();
   args.k = args.v = nullptr;
   EXPECT_EQ(KernelOf(MakeStreamingPlan(spec, true).value(), args).streams,
-            IsX86(std::get<Target>(GetParam())));
+            Streams(std::get<Target>(GetParam())));
 }
 
 // Channels that do not lie side by side, of any tensor but scales and offsets.
@@ -197,7 +194,7 @@ TEST_P(PathTest, StridedChannelsArePacked) {
                                field.id == TensorId::kOffsetK || field.id == TensorId::kOffsetV;
       EXPECT_EQ(IsPacked(plan), !any_strides) << field.name;
       EXPECT_EQ(KernelOf(plan, Addresses()).streams,
-                any_strides && IsX86(std::get<Target>(GetParam())))
+                any_strides && Streams(std::get<Target>(GetParam())))
           << field.name;
     }
   }
@@ -241,7 +238,7 @@ TEST(Path, StreamsWhatMovesMoreThanACacheHolds) {
     for (const Target target : UsableTargets()) {
       spec.target = target;
       EXPECT_EQ(KernelOf(MakePlan(spec).value(), Addresses()).streams,
-                tokens == 729 && IsX86(target))
+                tokens == 729 && Streams(target))
           << tokens << " tokens on " << Name(target);
     }
   }

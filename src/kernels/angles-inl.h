@@ -8,6 +8,8 @@
 #define ROPEKV_KERNELS_ANGLES_INL_H_
 #endif
 
+#include <utility>
+
 #include "hwy/highway.h"
 #include "kernels/call.h"
 #include "kernels/formats-inl.h"
@@ -20,7 +22,7 @@ namespace ropekv::internal::HWY_NAMESPACE {
 struct AngleRows {
   const void* cos;
   const void* sin;
-  bool wide;      // f32
+  DType dtype;
   int64_t half;   // KernelCall::rotary_half
   int64_t upper;  // the entry of the first channel that is worked on beside channel 0
 };
@@ -29,44 +31,38 @@ struct AngleRows {
 template <class T>
 void Duplicate(const T* from, int64_t count, T* to) {
   int64_t i = 0;
-#if HWY_TARGET != HWY_SCALAR
   const hn::CappedTag<T, 64 / sizeof(T)> d;
   for (const auto lanes = static_cast<int64_t>(hn::Lanes(d)); i + lanes <= count; i += lanes) {
     const auto values = hn::LoadU(d, from + i);
     hn::StoreInterleaved2(values, values, d, to + 2 * i);
   }
-#endif
   for (; i < count; ++i) to[2 * i] = to[2 * i + 1] = from[i];
 }
 
-// Calls take(rows) with the rows of a token. Interleaved pairs that share an entry get two.
-template <class V, class Take>
-HWY_INLINE void WithAngles(const KernelCall& call, int64_t token, const Take& take) {
+// Room for cos and sin of a token.
+using AngleRoom = uint32_t[2][kMaxHeadDim];
+
+// The rows of a token. Interleaved pairs that share an entry get two, in `room`.
+template <class V>
+HWY_INLINE AngleRows RowsOf(const KernelCall& call, int64_t token, AngleRoom& room) {
   const int64_t full = call.rotary_dim - call.rotary_half;
-  AngleRows rows = {call.cos[token], call.sin[token], call.wide_angles, call.rotary_half,
+  AngleRows rows = {call.cos[token], call.sin[token], call.angles_dtype, call.rotary_half,
                     call.half_width_angles ? 0 : full};
-  if constexpr (V::kStyle == RotaryStyle::kInterleaved) {
-    if (call.half_width_angles) {
-      rows.upper = full;
-      HWY_ALIGN uint32_t data[2][kMaxHeadDim];
-      const auto duplicate = [&](auto unit) ROPEKV_INLINE_LAMBDA {
-        using T = decltype(unit);
-        Duplicate(static_cast<const T*>(rows.cos), call.rotary_dim / 2,
-                  reinterpret_cast<T*>(data[0]));
-        Duplicate(static_cast<const T*>(rows.sin), call.rotary_dim / 2,
-                  reinterpret_cast<T*>(data[1]));
-      };
-      if (sizeof(typename V::AnglesFormat::T) == 4 || rows.wide) {
-        duplicate(uint32_t());
-      } else {
-        duplicate(uint16_t());
-      }
-      rows.cos = data[0];
-      rows.sin = data[1];
-      return take(rows);
+  if (V::kStyle == RotaryStyle::kHalf || !call.half_width_angles) return rows;
+  const auto duplicate = [&](auto unit) ROPEKV_INLINE_LAMBDA {
+    using T = decltype(unit);
+    for (const auto& [from, to] : {std::pair{&rows.cos, room[0]}, std::pair{&rows.sin, room[1]}}) {
+      Duplicate(static_cast<const T*>(*from), call.rotary_dim / 2, reinterpret_cast<T*>(to));
+      *from = to;
     }
+  };
+  if (rows.dtype == DType::kF32) {
+    duplicate(uint32_t());
+  } else {
+    duplicate(uint16_t());
   }
-  take(rows);
+  rows.upper = full;
+  return rows;
 }
 
 // Calls put(n, vector) for the eight vectors of the step that begins at `pair`.
@@ -76,14 +72,12 @@ HWY_INLINE void ReadAngles(const AngleRows& rows, int64_t pair, const Put& put) 
   const auto read = [&](const void* row, int64_t entry, int64_t n) ROPEKV_INLINE_LAMBDA {
     Float32<FullVectors> a, b;
     Order::template Read<Format>(df, static_cast<const typename Format::T*>(row) + entry, a, b);
-#if HWY_TARGET != HWY_SCALAR
     if constexpr (V::kStyle == RotaryStyle::kInterleaved && !Order::kSplitsPairs) {
       if (row == rows.sin) {
         a = hn::OddEven(a, hn::Neg(a));
         b = hn::OddEven(b, hn::Neg(b));
       }
     }
-#endif
     put(n, a);
     put(n + 1, b);
   };
@@ -93,7 +87,6 @@ HWY_INLINE void ReadAngles(const AngleRows& rows, int64_t pair, const Put& put) 
   read(rows.sin, rows.upper + pair, 6);
 }
 
-#if HWY_TARGET != HWY_SCALAR
 // Where the angles of the tokens of a tile are kept, made once for all of their heads: in memory,
 // as f32.
 class AnglesInMemory {
@@ -144,7 +137,6 @@ class AnglesInRegisters {
  private:
   Float32<FullVectors> v_[8 * ((kPairs + 31) / 32)];
 };
-#endif
 #endif
 
 }  // namespace ropekv::internal::HWY_NAMESPACE

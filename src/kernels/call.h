@@ -3,6 +3,7 @@
 #ifndef ROPEKV_KERNELS_CALL_H_
 #define ROPEKV_KERNELS_CALL_H_
 
+#include <array>
 #include <cstdint>
 
 #include "ropekv/ropekv.h"
@@ -26,7 +27,7 @@ struct ScaleTables {
 // What becomes of a part's values.
 enum class Sink : uint8_t {
   kStore,     // rounded to the dtype of the outputs
-  kStoreAny,  // rounded to row_dtype, which is another
+  kStoreAny,  // rounded to row_dtype, which is another one
   kQuantise,  // to int8, and stored too if `out` is there
 };
 
@@ -68,6 +69,9 @@ inline constexpr int kMaxParts = 8;
 struct KernelCall {
   int64_t num_tokens = 0;
   int64_t head_dim = 0;
+  DType x_dtype = DType::kNone;
+  DType out_dtype = DType::kNone;  // of what Sink::kStore rounds to
+  bool ascend = false;             // Numerics::kAscend, and not the same as kFloat32
   const void* x = nullptr;
   int64_t x_token_stride = 0;
   bool ahead = false;  // beyond the caches: x is asked for ahead
@@ -75,9 +79,10 @@ struct KernelCall {
   const void* const* cos = nullptr;
   const void* const* sin = nullptr;
   int64_t rotary_dim = 0;
-  int64_t rotary_half = 0;   // PartCall::half of what is rotated
-  bool wide_angles = false;  // f32, and not the dtype of the outputs
+  int64_t rotary_half = 0;  // PartCall::half of what is rotated
+  DType angles_dtype = DType::kNone;
   bool half_width_angles = false;
+  bool interleaved = false;
   // int32 x only.
   const float* weight_scale = nullptr;
   const float* activation_scale = nullptr;  // null: absent
@@ -102,7 +107,7 @@ struct Kernel {
   // Fills the tables of `part` from its scales and offsets.
   void (*prepare)(const PartCall& part) = nullptr;
   int64_t step = 0;            // pairs that it handles at a time, and the fewest a head may have
-  int64_t unrolled_pairs = 0;  // the pairs of a head for which it is unrolled; 0: any number
+  int64_t unrolled_pairs = 0;  // the rotated pairs of a head for which it is unrolled; 0: any
   Rotation rotation = Rotation::kExact;
   bool exact = false;    // divides, and takes no tables
   bool streams = false;  // stores past the caches: every output row must begin a line
@@ -116,15 +121,15 @@ struct Kernel {
 // The longest head that kernels take.
 inline constexpr int64_t kMaxHeadDim = 512;
 
+// A head's bias that changes nothing.
+inline constexpr std::array<float, kMaxHeadDim> kNoBias = [] {
+  std::array<float, kMaxHeadDim> bias{};
+  bias.fill(-0.0f);
+  return bias;
+}();
+
 // Streaming stores are of whole lines of memory. Every output row must begin on one.
 inline constexpr int64_t kLineBytes = 64;
-
-// Which dtypes a kernel takes, beside those of its variant. The usual ones have kernels of their
-// own: a branch in the innermost loop costs 10 %.
-enum class DTypes : uint8_t {
-  kUsual,  // a bias of f32, cos and sin of the outputs' dtype, caches of that or of int8
-  kAny,
-};
 
 // What a kernel must be made for.
 struct KernelTraits {
@@ -132,7 +137,8 @@ struct KernelTraits {
   DType output;
   Numerics numerics;
   RotaryStyle style;
-  DTypes dtypes;
+  bool wide_angles;   // cos and sin are f32, and the outputs are not
+  bool other_caches;  // a part is Sink::kStoreAny
   int64_t head_dim;
   int64_t rotary_dim;
   bool ahead;        // KernelCall::ahead

@@ -41,6 +41,45 @@ struct AlwaysRight {
   }
 };
 
+// f16 by integer operations, for x86 without F16C. Calls: inlined they are half of a kernel's text.
+template <class DF>
+HWY_NOINLINE Float32<DF> WidenF16(DF df, Bits16<DF> half) {
+  const hn::RebindToUnsigned<DF> du;
+  const auto wide = hn::PromoteTo(du, half);
+  const auto magnitude = hn::And(wide, hn::Set(du, 0x7FFFu));
+  const auto sign = hn::ShiftLeft<16>(hn::Xor(wide, magnitude));
+  // The exponent field moves from bias 15 to bias 127 by an exact multiplication, which also
+  // normalises subnormals. Inf and NaN keep an all-ones exponent.
+  const auto shifted = hn::ShiftLeft<13>(magnitude);
+  const auto scaled = hn::BitCast(du, hn::Mul(hn::BitCast(df, shifted), hn::Set(df, 0x1p112f)));
+  const auto special = hn::Gt(magnitude, hn::Set(du, 0x7BFFu));
+  const auto value = hn::IfThenElse(special, hn::Or(shifted, hn::Set(du, 0x7F800000u)), scaled);
+  return hn::BitCast(df, hn::Or(value, sign));
+}
+
+template <class DF>
+HWY_NOINLINE Bits16<DF> NarrowToF16(DF df, Float32<DF> value) {
+  const hn::RebindToUnsigned<DF> du;
+  const hn::RebindToSigned<DF> di;
+  const auto bits = hn::BitCast(du, value);
+  const auto magnitude = hn::And(bits, hn::Set(du, 0x7FFFFFFFu));
+  const auto sign = hn::ShiftRight<16>(hn::Xor(bits, magnitude));
+  // Normal: drop 13 mantissa bits, ties to even, and move the exponent's bias; a carry out of
+  // the mantissa lands in the exponent as it should.
+  const auto odd = hn::And(hn::ShiftRight<13>(magnitude), hn::Set(du, 1u));
+  const auto rounded = hn::Add(magnitude, hn::Add(odd, hn::Set(du, 0xFFFu)));
+  const auto normal = hn::Sub(hn::ShiftRight<13>(rounded), hn::Set(du, (127u - 15u) << 10));
+  // Subnormal: 0.5f has an ulp of 2^-24, so adding it rounds to a multiple of that.
+  const auto aligned = hn::Add(hn::BitCast(df, magnitude), hn::Set(df, 0.5f));
+  const auto subnormal = hn::Sub(hn::BitCast(du, aligned), hn::Set(du, 0x3F000000u));
+  const auto infinite = hn::Set(du, 0x7C00u);
+  auto half = hn::IfThenElse(hn::Lt(magnitude, hn::Set(du, 0x38800000u)), subnormal, normal);
+  half = hn::IfThenElse(hn::Gt(magnitude, hn::Set(du, 0x477FEFFFu)), infinite, half);
+  const auto is_nan = hn::Gt(magnitude, hn::Set(du, 0x7F800000u));
+  half = hn::IfThenElse(is_nan, hn::Set(du, 0x7E00u), half);
+  return hn::DemoteTo(hn::Rebind<uint16_t, DF>(), hn::BitCast(di, hn::Or(half, sign)));
+}
+
 struct FormatF16 : AlwaysRight {
   using T = uint16_t;
   // Each vector is stored as it is converted: putting two together costs more than a second store.
@@ -51,45 +90,17 @@ struct FormatF16 : AlwaysRight {
     if constexpr (kHasF16Conversion) {
       return hn::PromoteTo(df, hn::BitCast(hn::Rebind<hwy::float16_t, DF>(), half));
     } else {
-      const hn::RebindToUnsigned<DF> du;
-      const auto wide = hn::PromoteTo(du, half);
-      const auto magnitude = hn::And(wide, hn::Set(du, 0x7FFFu));
-      const auto sign = hn::ShiftLeft<16>(hn::Xor(wide, magnitude));
-      // The exponent field moves from bias 15 to bias 127 by an exact multiplication, which also
-      // normalises subnormals. Inf and NaN keep an all-ones exponent.
-      const auto shifted = hn::ShiftLeft<13>(magnitude);
-      const auto scaled = hn::BitCast(du, hn::Mul(hn::BitCast(df, shifted), hn::Set(df, 0x1p112f)));
-      const auto special = hn::Gt(magnitude, hn::Set(du, 0x7BFFu));
-      const auto value = hn::IfThenElse(special, hn::Or(shifted, hn::Set(du, 0x7F800000u)), scaled);
-      return hn::BitCast(df, hn::Or(value, sign));
+      return WidenF16(df, half);
     }
   }
 
   template <class DF>
   static HWY_INLINE Bits16<DF> FromF32(DF df, Float32<DF> value) {
-    const hn::Rebind<uint16_t, DF> du16;
     if constexpr (kHasF16Conversion) {
+      const hn::Rebind<uint16_t, DF> du16;
       return hn::BitCast(du16, hn::DemoteTo(hn::Rebind<hwy::float16_t, DF>(), value));
     } else {
-      const hn::RebindToUnsigned<DF> du;
-      const hn::RebindToSigned<DF> di;
-      const auto bits = hn::BitCast(du, value);
-      const auto magnitude = hn::And(bits, hn::Set(du, 0x7FFFFFFFu));
-      const auto sign = hn::ShiftRight<16>(hn::Xor(bits, magnitude));
-      // Normal: drop 13 mantissa bits, ties to even, and move the exponent's bias; a carry out of
-      // the mantissa lands in the exponent as it should.
-      const auto odd = hn::And(hn::ShiftRight<13>(magnitude), hn::Set(du, 1u));
-      const auto rounded = hn::Add(magnitude, hn::Add(odd, hn::Set(du, 0xFFFu)));
-      const auto normal = hn::Sub(hn::ShiftRight<13>(rounded), hn::Set(du, (127u - 15u) << 10));
-      // Subnormal: 0.5f has an ulp of 2^-24, so adding it rounds to a multiple of that.
-      const auto aligned = hn::Add(hn::BitCast(df, magnitude), hn::Set(df, 0.5f));
-      const auto subnormal = hn::Sub(hn::BitCast(du, aligned), hn::Set(du, 0x3F000000u));
-      const auto infinite = hn::Set(du, 0x7C00u);
-      auto half = hn::IfThenElse(hn::Lt(magnitude, hn::Set(du, 0x38800000u)), subnormal, normal);
-      half = hn::IfThenElse(hn::Gt(magnitude, hn::Set(du, 0x477FEFFFu)), infinite, half);
-      const auto is_nan = hn::Gt(magnitude, hn::Set(du, 0x7F800000u));
-      half = hn::IfThenElse(is_nan, hn::Set(du, 0x7E00u), half);
-      return hn::DemoteTo(du16, hn::BitCast(di, hn::Or(half, sign)));
+      return NarrowToF16(df, value);
     }
   }
 };

@@ -22,18 +22,8 @@
 #include "kernels/formats-inl.h"
 #include "kernels/pack-inl.h"
 
-// For the body of a loop that is passed to a loop: g++ leaves a long one out of line, and its
-// vectors then go through memory.
-#undef ROPEKV_INLINE_LAMBDA
-#define ROPEKV_INLINE_LAMBDA HWY_ATTR __attribute__((always_inline))
-
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
-
-namespace hn = hwy::HWY_NAMESPACE;
-
-// At most 512-bit vectors of f32. Longer SVE vectors are capped, because heads are short.
-using FullVectors = hn::CappedTag<float, 16>;
 
 enum class Stores {
   kOrdinary,
@@ -59,9 +49,32 @@ HWY_INLINE void StoreVector(hn::Vec<D> value, D d, T* data) {
   }
 }
 
+#if HWY_TARGET == HWY_AVX3
+// Saturates the 16-bit lanes of lo and hi to int8 and stores them. One packing for both halves of a
+// step; `order` is where its groups of four bytes, which come from blocks of 128 bits, go.
+template <Stores stores>
+HWY_INLINE void StoreBytes(__m512i lo_words, __m512i hi_words, __m512i order, int8_t* lo,
+                           int8_t* hi) {
+  const hn::CappedTag<int8_t, 32> d;
+  const __m512i bytes = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(lo_words, hi_words));
+  StoreVector<stores>(hn::Vec<decltype(d)>{_mm512_castsi512_si256(bytes)}, d, lo);
+  StoreVector<stores>(hn::Vec<decltype(d)>{_mm512_extracti64x4_epi64(bytes, 1)}, d, hi);
+}
+
+// Where groups of four are if those of lo and of hi lie by turns, two and two.
+HWY_INLINE __m512i ByTwos() {
+  return _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+}
+
+// The upper halves of 32-bit lanes: four of a, four of b ...
+HWY_INLINE __m512i UpperHalves(__m512i a, __m512i b) {
+  return _mm512_packs_epi32(_mm512_srai_epi32(a, 16), _mm512_srai_epi32(b, 16));
+}
+#endif
+
 struct InOrder {
   // Whether a and b have the two channels of interleaved pairs.
-  static constexpr bool kSplitsPairs = HWY_TARGET == HWY_SCALAR;
+  static constexpr bool kSplitsPairs = false;
 
   // f32 or u32.
   template <class DF, class T, class V = hn::Vec<hn::Rebind<T, DF>>>
@@ -95,22 +108,24 @@ struct InOrder {
     }
   }
 
-  // Quantised values: the upper 16 bits of each lane, saturated to int8.
-  template <Stores stores, class DF>
-  static HWY_INLINE void StoreInt8(DF df, Int32<DF> a, Int32<DF> b, int8_t* to) {
-#if HWY_TARGET == HWY_SCALAR
-    const hn::Rebind<int8_t, DF> d;
-    hn::StoreU(hn::DemoteTo(d, hn::ShiftRight<16>(a)), d, to);
-    hn::StoreU(hn::DemoteTo(d, hn::ShiftRight<16>(b)), d, to + 1);
+  // Quantised values of a step, lo_a and lo_b at lo, hi_a and hi_b at hi: the upper 16 bits of each
+  // lane, saturated to int8.
+  template <Stores stores, class DF, class VI = Int32<DF>>
+  static HWY_INLINE void StoreInt8(DF df, VI lo_a, VI lo_b, VI hi_a, VI hi_b, int8_t* lo,
+                                   int8_t* hi) {
+#if HWY_TARGET == HWY_AVX3
     (void)df;
+    StoreBytes<stores>(UpperHalves(lo_a.raw, lo_b.raw), UpperHalves(hi_a.raw, hi_b.raw),
+                       _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), lo,
+                       hi);
 #else
     const hn::Half<hn::Repartition<int8_t, DF>> d;
-    StoreVector<stores>(Pack::UpperTo8(df, a, b), d, to);
+    StoreVector<stores>(Pack::UpperTo8(df, lo_a, lo_b), d, lo);
+    StoreVector<stores>(Pack::UpperTo8(df, hi_a, hi_b), d, hi);
 #endif
   }
 };
 
-#if HWY_TARGET != HWY_SCALAR
 // For bf16, whose bits are the upper half of an f32's: a 32-bit lane of two bf16 is widened by a
 // shift for the even and a mask for the odd one, and put together again by a shift and a blend.
 struct EvenOdd {
@@ -146,13 +161,20 @@ struct EvenOdd {
     StoreVector<stores>(Format::FromF32EvenOdd(df, a, b, check), d, to);
   }
 
-  template <Stores stores, class DF>
-  static HWY_INLINE void StoreInt8(DF df, Int32<DF> a, Int32<DF> b, int8_t* to) {
-    const hn::Half<hn::Repartition<int8_t, DF>> d8;
-    StoreVector<stores>(Pack::Narrow(d8, Pack::UpperEvenOdd(df, a, b)), d8, to);
+  template <Stores stores, class DF, class VI = Int32<DF>>
+  static HWY_INLINE void StoreInt8(DF df, VI lo_a, VI lo_b, VI hi_a, VI hi_b, int8_t* lo,
+                                   int8_t* hi) {
+    const auto lo_words = Pack::UpperEvenOdd(df, lo_a, lo_b);
+    const auto hi_words = Pack::UpperEvenOdd(df, hi_a, hi_b);
+#if HWY_TARGET == HWY_AVX3
+    StoreBytes<stores>(lo_words.raw, hi_words.raw, ByTwos(), lo, hi);
+#else
+    const hn::Half<hn::Repartition<int8_t, DF>> d;
+    StoreVector<stores>(hn::DemoteTo(d, lo_words), d, lo);
+    StoreVector<stores>(hn::DemoteTo(d, hi_words), d, hi);
+#endif
   }
 };
-#endif
 
 #if HWY_TARGET == HWY_AVX3
 // What the unpack instructions give, which work within blocks of 128 bits.
@@ -183,13 +205,11 @@ struct Unpacked {
     StoreVector<stores>(hn::Vec<decltype(d)>{_mm512_permutexvar_epi64(order, bits.raw)}, d, to);
   }
 
-  template <Stores stores>
-  static HWY_INLINE void StoreInt8(FullVectors, Int32<FullVectors> a, Int32<FullVectors> b,
-                                   int8_t* to) {
-    const hn::Half<hn::Repartition<int8_t, FullVectors>> d8;
-    const __m512i words =
-        _mm512_packs_epi32(_mm512_srai_epi32(a.raw, 16), _mm512_srai_epi32(b.raw, 16));
-    StoreVector<stores>(hn::Vec<decltype(d8)>{_mm512_cvtsepi16_epi8(words)}, d8, to);
+  template <Stores stores, class VI = Int32<FullVectors>>
+  static HWY_INLINE void StoreInt8(FullVectors, VI lo_a, VI lo_b, VI hi_a, VI hi_b, int8_t* lo,
+                                   int8_t* hi) {
+    StoreBytes<stores>(UpperHalves(lo_a.raw, lo_b.raw), UpperHalves(hi_a.raw, hi_b.raw), ByTwos(),
+                       lo, hi);
   }
 };
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From f32 to i32, and from 32 bits to 16 and 8.
+// Vectors; from f32 to i32, and from 32 bits to 16 and 8.
 #if defined(ROPEKV_KERNELS_PACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ROPEKV_KERNELS_PACK_INL_H_
 #undef ROPEKV_KERNELS_PACK_INL_H_
@@ -11,10 +11,18 @@
 
 #include "hwy/highway.h"
 
+// For the body of a loop that is passed to a loop: g++ leaves a long one out of line, and its
+// vectors then go through memory.
+#undef ROPEKV_INLINE_LAMBDA
+#define ROPEKV_INLINE_LAMBDA HWY_ATTR __attribute__((always_inline))
+
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
+
+// At most 512-bit vectors of f32. Longer SVE vectors are capped, because heads are short.
+using FullVectors = hn::CappedTag<float, 16>;
 
 template <class DF>
 using Bits16 = hn::Vec<hn::Rebind<uint16_t, DF>>;
@@ -67,7 +75,7 @@ struct Pack {
                                                                        hn::ShiftRight<16>(b))));
 #else
     (void)df;
-    return Narrow(d8, hn::ConcatOdd(d16, hn::BitCast(d16, b), hn::BitCast(d16, a)));
+    return hn::DemoteTo(d8, hn::ConcatOdd(d16, hn::BitCast(d16, b), hn::BitCast(d16, a)));
 #endif
   }
 
@@ -75,25 +83,7 @@ struct Pack {
   template <class DF>
   static HWY_INLINE auto UpperEvenOdd(DF, Int32<DF> a, Int32<DF> b) {
     const hn::Repartition<int16_t, DF> d16;
-#if HWY_TARGET == HWY_AVX3
-    if constexpr (sizeof(a.raw) == 64) {
-      alignas(64) static constexpr uint16_t kOrder[] = {1,  33, 3,  35, 5,  37, 7,  39, 9,  41, 11,
-                                                        43, 13, 45, 15, 47, 17, 49, 19, 51, 21, 53,
-                                                        23, 55, 25, 57, 27, 59, 29, 61, 31, 63};
-      return hn::Vec<decltype(d16)>{
-          _mm512_permutex2var_epi16(a.raw, _mm512_load_si512(kOrder), b.raw)};
-    }
-#endif
     return hn::OddEven(hn::BitCast(d16, b), hn::BitCast(d16, hn::ShiftRight<16>(a)));
-  }
-
-  // i16 to i8, saturated. In 512 bits Highway takes two instructions where there is one.
-  template <class D8, class V16>
-  static HWY_INLINE hn::Vec<D8> Narrow(D8 d8, V16 words) {
-#if HWY_TARGET == HWY_AVX3
-    if constexpr (sizeof(words.raw) == 64) return hn::Vec<D8>{_mm512_cvtsepi16_epi8(words.raw)};
-#endif
-    return hn::DemoteTo(d8, words);
   }
 
  private:

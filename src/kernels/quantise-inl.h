@@ -18,20 +18,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
-// The rule itself, operation by operation.
-template <class DF>
-HWY_INLINE Int32<DF> QuantiseByDivision(DF df, Float32<DF> value, Float32<DF> scale,
-                                        Float32<DF> offset) {
-  value = hn::Add(hn::Div(value, scale), offset);
-  value = hn::IfThenZeroElse(hn::IsNaN(value), value);
-  value = hn::Min(hn::Max(value, hn::Set(df, -128.0f)), hn::Set(df, 127.0f));
-  // 1.5 * 2^23 has an ulp of 1: the sum with it is rounded to nearest even by the addition itself,
-  // and its low 16 bits are the integer. Highway's NearestInt carries an overflow fix-up that
-  // clamped values do not need.
-  const hn::RebindToSigned<DF> di;
-  return hn::ShiftLeft<16>(hn::BitCast(di, hn::Add(value, hn::Set(df, 12582912.0f))));
-}
-
 // A step of a head's scales or offsets, which may have any strides.
 template <class Order, class DF>
 HWY_INLINE void LoadScales(DF df, const ScaleView& view, int64_t head, int64_t channel,
@@ -51,17 +37,6 @@ HWY_INLINE void LoadScales(DF df, const ScaleView& view, int64_t head, int64_t c
   Order::Load(df, from, a, b);
 }
 
-// Scales and offsets. An absent offset is -0.0, which changes nothing.
-template <class Order, class DF>
-HWY_INLINE void LoadScales(DF df, const PartCall& part, int64_t head, int64_t channel,
-                           Float32<DF>& scale_a, Float32<DF>& scale_b, Float32<DF>& offset_a,
-                           Float32<DF>& offset_b) {
-  LoadScales<Order>(df, part.scale, head, channel, scale_a, scale_b);
-  offset_a = offset_b = hn::Set(df, -0.0f);
-  if (part.offset.data) LoadScales<Order>(df, part.offset, head, channel, offset_a, offset_b);
-}
-
-#if HWY_TARGET != HWY_SCALAR
 // The same without a division: value * (1 / scale) + offset in units of 2^-16, with half an int8
 // step added for rounding. Where the fraction is nearly 0 this may be wrong: its Check fails, and
 // the head is done again by division (docs/numerics.md, lemma 5). That is for every tie, NaN and
@@ -155,7 +130,6 @@ void PrepareTables(const PartCall& part) {
     }
   }
 }
-#endif
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -60,7 +60,6 @@ HWY_INLINE void Rotate(DF df, Vec cos_lo, Vec sin_lo, Vec cos_hi, Vec sin_hi, Ve
   }
 }
 
-#if HWY_TARGET != HWY_SCALAR
 // Pairs that are neighbours in one vector; the sines of even lanes are negated. Adding a negated
 // product is subtracting it.
 template <class Round, bool fused, class DF, class Vec = Float32<DF>>
@@ -73,7 +72,6 @@ HWY_INLINE void RotateNeighbours(DF df, Vec cos, Vec sin, Vec& both) {
     both = hn::Add(Round::Result(df, hn::Mul(a, cos)), Round::Result(df, b));
   }
 }
-#endif
 
 // Rotates a step, whose cos and sin are eight vectors: cos_lo, sin_lo, cos_hi, sin_hi, each of a
 // and of b. `angle(n)` is the nth of them.
@@ -95,8 +93,7 @@ HWY_INLINE void Turn(const Angle& angle, Vec& lo_a, Vec& lo_b, Vec& hi_a, Vec& h
   }
 }
 
-#if HWY_TARGET != HWY_SCALAR
-// Rotates by f32 operations. `Angles` is where they are kept; kPairs is 0 for that in memory.
+// Rotates by f32 operations. `Angles` is where they are kept; kPairs is 0 for any number.
 template <class V, class Angles, int64_t kPairs>
 class RotationByF32 {
   using Order = typename V::Order;
@@ -114,7 +111,7 @@ class RotationByF32 {
       });
     };
     if constexpr (V::kAnyAngles) {
-      if (rows.wide) return load(FormatF32()), true;
+      if (rows.dtype == DType::kF32) return load(FormatF32()), true;
     }
     load(typename V::AnglesFormat());
     return true;
@@ -137,7 +134,6 @@ class RotationByF32 {
  private:
   Angles angles_;
 };
-#endif
 
 #if HWY_TARGET == HWY_AVX3
 // Both products of bf16 and their sum by one instruction, which flushes subnormal numbers
@@ -149,7 +145,6 @@ template <class V, int64_t kPairs>
 class RotationByBF16Dot {
   using DF = FullVectors;
   static constexpr bool kHalf = V::kStyle == RotaryStyle::kHalf;
-  static constexpr int64_t kSteps = ((kPairs ? kPairs : kMaxHeadDim / 2) + 31) / 32;
 
  public:
   // Whether lemma 4 takes these angles: each is 0, or in size from 2^-126 to 2^32.
@@ -229,12 +224,12 @@ class RotationByBF16Dot {
  private:
   static HWY_INLINE Float32<DF> Dot(__m512i x, __m512i angles) {
     // Either zero would do: lemma 4.
-    __m512 sum = _mm512_set1_ps(-0.0f);
+    __m512 sum = _mm512_setzero_ps();
     asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(angles));
     return Float32<DF>{sum};
   }
 
-  __m512i angles_[4 * kSteps];
+  __m512i angles_[4 * (((kPairs ? kPairs : kMaxHeadDim / 2) + 31) / 32)];
 };
 #endif
 

@@ -9,9 +9,12 @@
 
 #include "hwy/highway.h"
 #include "kernels/call.h"
-#include "kernels/nest-inl.h"
+#include "kernels/exact-inl.h"
 #include "kernels/units.h"
 #include "kernels/variants.h"
+#if HWY_TARGET != HWY_SCALAR
+#include "kernels/nest-inl.h"
+#endif
 
 #define ROPEKV_CONCAT_INNER(a, b) a##b
 #define ROPEKV_CONCAT(a, b) ROPEKV_CONCAT_INNER(a, b)
@@ -22,9 +25,9 @@ namespace {
 
 #if HWY_TARGET == HWY_SCALAR
 
-template <class V>
-Kernel FindFor(const KernelTraits&) {
-  return {.run = &ExactNest<V>, .step = 2, .exact = true};
+template <DType source, DType output, Numerics numerics, bool native_bf16, RotaryStyle style>
+Kernel FindForDTypes(const KernelTraits&) {
+  return {.run = &RunExactly, .step = 2, .exact = true};
 }
 
 #else
@@ -42,20 +45,21 @@ Kernel Describe() {
           .streams = stores == Stores::kStreaming};
 }
 
-// Unrolled for the usual sizes of heads where there are 32 registers, and x in the caches or the
-// outputs streamed.
+// Unrolled for the usual sizes of heads where there are 32 registers.
 template <class V, Stores stores>
 Kernel FindUnrolled(const KernelTraits& traits) {
 #if HWY_TARGET == HWY_AVX3 && !defined(ROPEKV_FEWER_KERNELS)
-  if constexpr (V::kUsual && V::kStyle == RotaryStyle::kHalf) {
-    const bool fits = stores == Stores::kStreaming || !traits.ahead;
-    constexpr int64_t k96 = stores == Stores::kOrdinary ? 48 : 0;  // rows are no whole lines
-    switch (fits ? traits.rotary_dim : 0) {
-      case 64: return Describe<V, 32, stores>();
-      case 96: return Describe<V, k96, stores>();
-      case 128: return Describe<V, 64, stores>();
-      case 256: return Describe<V, 128, stores>();
-      default: break;
+  constexpr bool kStreams = stores == Stores::kStreaming;
+  constexpr bool kAlways = V::kSource == DType::kI32 || V::kSource == DType::kF32;
+  if constexpr (V::kStyle == RotaryStyle::kHalf && (kAlways ? !kStreams : !V::kAnyDTypes)) {
+    if (!traits.other_caches && kStreams == traits.ahead) {
+      switch (traits.rotary_dim) {
+        case 64: return Describe<V, 32, stores>();
+        case 96: return Describe < V, kStreams ? 0 : 48, stores > ();  // rows are no whole lines
+        case 128: return Describe<V, 64, stores>();
+        case 256: return Describe<V, 128, stores>();
+        default: break;
+      }
     }
   }
 #endif
@@ -65,9 +69,9 @@ Kernel FindUnrolled(const KernelTraits& traits) {
 
 template <class V>
 Kernel FindFor(const KernelTraits& traits) {
-  // What Highway streams elsewhere is an ordinary store.
-  constexpr bool kAnyBias = V::kTile > 1 && V::kStyle == RotaryStyle::kHalf;
-  if constexpr (HWY_ARCH_X86 && (V::kUsual || kAnyBias)) {
+  // What Highway streams on Arm is an ordinary store, and a second set of kernels for processors of
+  // before 2013 is not worth its size.
+  if constexpr (HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2) {
     const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(FullVectors()));
     bool whole_lines = traits.whole_lines;
     for (const int64_t channels : {traits.rotary_dim, traits.head_dim}) {
@@ -78,19 +82,17 @@ Kernel FindFor(const KernelTraits& traits) {
   return FindUnrolled<V, Stores::kOrdinary>(traits);
 }
 
-#endif
-
 template <DType source, DType output, Numerics numerics, bool native_bf16, RotaryStyle style>
 Kernel FindForDTypes(const KernelTraits& traits) {
-  // The kernels of int32 x are large: interleaved ones take any dtypes, at the cost of some
-  // branches.
-  constexpr bool kOneOnly = source == DType::kI32 && style == RotaryStyle::kInterleaved;
-  if (kOneOnly || traits.dtypes == DTypes::kAny) {
-    return FindFor<Variant<source, output, numerics, native_bf16, style, DTypes::kAny>>(traits);
+  // Floating-point x of 16 bits is faster where its products are exact.
+  constexpr bool kAnyAlways = source == DType::kI32 || source == DType::kF32;
+  if (kAnyAlways || traits.wide_angles || traits.other_caches) {
+    return FindFor<Variant<source, output, numerics, native_bf16, style, true> >(traits);
   }
-  constexpr DTypes kDTypes = kOneOnly ? DTypes::kAny : DTypes::kUsual;
-  return FindFor<Variant<source, output, numerics, native_bf16, style, kDTypes>>(traits);
+  return FindFor<Variant<source, output, numerics, native_bf16, style, kAnyAlways> >(traits);
 }
+
+#endif
 
 template <bool native_bf16>
 Kernel Find(const KernelTraits& traits) {

@@ -124,16 +124,13 @@ constexpr int64_t kShortestHeadDim = 16;
 
 KernelTraits TraitsOf(const PlanData& plan) {
   const Spec& spec = plan.normalised;
-  const DType bias = spec.bias.dtype, cache = spec.k_cache.dtype, out = spec.q.dtype;
-  const bool usual = (bias == DType::kNone || bias == DType::kF32) && spec.cos.dtype == out &&
-                     (cache == DType::kI8 || cache == out);
-  // With tables that are not f16 the two numerics are one.
-  const bool ascend = spec.numerics == Numerics::kAscend && spec.cos.dtype == DType::kF16;
+  const DType cache = spec.k_cache.dtype, out = spec.q.dtype;
   return {.source = spec.x.dtype,
           .output = out,
-          .numerics = ascend ? Numerics::kAscend : Numerics::kFloat32,
+          .numerics = plan.call.ascend ? Numerics::kAscend : Numerics::kFloat32,
           .style = spec.rotary_style,
-          .dtypes = usual ? DTypes::kUsual : DTypes::kAny,
+          .wide_angles = spec.cos.dtype == DType::kF32 && out != DType::kF32,
+          .other_caches = cache != DType::kI8 && cache != out,
           .head_dim = plan.sizes.head_dim,
           .rotary_dim = plan.sizes.rotary_dim,
           .ahead = false,
@@ -226,11 +223,16 @@ void LayOutCall(PlanData& plan) {
   const Sizes& sizes = plan.sizes;
   KernelCall& call = plan.call;
   call.head_dim = sizes.head_dim;
+  call.x_dtype = plan.normalised.x.dtype;
+  call.out_dtype = plan.normalised.q.dtype;
+  // With tables that are not f16 the two numerics are one.
+  call.ascend =
+      plan.normalised.numerics == Numerics::kAscend && plan.normalised.cos.dtype == DType::kF16;
+  call.interleaved = plan.normalised.rotary_style == RotaryStyle::kInterleaved;
   call.x_token_stride = plan.token_stride(TensorId::kX);
   call.rotary_dim = sizes.rotary_dim;
   call.rotary_half = RotaryHalf(plan.normalised.rotary_style, sizes.rotary_dim);
-  call.wide_angles =
-      plan.normalised.cos.dtype == DType::kF32 && plan.normalised.q.dtype != DType::kF32;
+  call.angles_dtype = plan.normalised.cos.dtype;
   call.half_width_angles = sizes.half_width_angles;
   call.activation_stride = plan.token_stride(TensorId::kActivationScale);
   call.bias_dtype = plan.normalised.bias.dtype;
