@@ -15,6 +15,7 @@
 #include "kernels/formats-inl.h"
 #include "kernels/lanes-inl.h"
 
+#if HWY_TARGET != HWY_SCALAR
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
@@ -141,5 +142,6 @@ class AnglesInRegisters {
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
+#endif  // HWY_TARGET != HWY_SCALAR
 
 #endif  // ROPEKV_KERNELS_ANGLES_INL_H_

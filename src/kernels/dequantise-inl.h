@@ -13,6 +13,7 @@
 #include "kernels/formats-inl.h"
 #include "kernels/lanes-inl.h"
 
+#if HWY_TARGET != HWY_SCALAR
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
@@ -135,5 +136,6 @@ class Reader<DType::kI32> {
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
+#endif  // HWY_TARGET != HWY_SCALAR
 
 #endif  // ROPEKV_KERNELS_DEQUANTISE_INL_H_

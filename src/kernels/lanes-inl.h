@@ -22,6 +22,7 @@
 #include "kernels/formats-inl.h"
 #include "kernels/pack-inl.h"
 
+#if HWY_TARGET != HWY_SCALAR
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
@@ -237,5 +238,6 @@ HWY_INLINE void ForSteps(DF df, int64_t pairs, const Body& body) {
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
+#endif  // HWY_TARGET != HWY_SCALAR
 
 #endif  // ROPEKV_KERNELS_LANES_INL_H_

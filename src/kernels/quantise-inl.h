@@ -15,6 +15,7 @@
 #include "kernels/call.h"
 #include "kernels/lanes-inl.h"
 
+#if HWY_TARGET != HWY_SCALAR
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
@@ -133,5 +134,6 @@ void PrepareTables(const PartCall& part) {
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
+#endif  // HWY_TARGET != HWY_SCALAR
 
 #endif  // ROPEKV_KERNELS_QUANTISE_INL_H_

@@ -15,6 +15,7 @@
 #include "kernels/formats-inl.h"
 #include "kernels/lanes-inl.h"
 
+#if HWY_TARGET != HWY_SCALAR
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
@@ -235,5 +236,6 @@ class RotationByBF16Dot {
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
+#endif  // HWY_TARGET != HWY_SCALAR
 
 #endif  // ROPEKV_KERNELS_ROTATE_INL_H_

@@ -10,11 +10,9 @@
 #include "hwy/highway.h"
 #include "kernels/call.h"
 #include "kernels/exact-inl.h"
+#include "kernels/nest-inl.h"
 #include "kernels/units.h"
 #include "kernels/variants.h"
-#if HWY_TARGET != HWY_SCALAR
-#include "kernels/nest-inl.h"
-#endif
 
 #define ROPEKV_CONCAT_INNER(a, b) a##b
 #define ROPEKV_CONCAT(a, b) ROPEKV_CONCAT_INNER(a, b)

@@ -16,6 +16,7 @@
 #include "kernels/lanes-inl.h"
 #include "kernels/rotate-inl.h"
 
+#if HWY_TARGET != HWY_SCALAR
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
@@ -64,5 +65,6 @@ struct Variant {
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
+#endif  // HWY_TARGET != HWY_SCALAR
 
 #endif  // ROPEKV_KERNELS_VARIANT_INL_H_
