@@ -74,7 +74,7 @@ struct KernelCall {
   bool ascend = false;             // Numerics::kAscend, and not the same as kFloat32
   const void* x = nullptr;
   int64_t x_token_stride = 0;
-  bool ahead = false;  // beyond the caches: x is asked for ahead
+  int64_t ahead_bytes = 0;  // beyond the caches: so far ahead x is asked for
   // A row a token: an entry for each rotated channel, or one for a pair.
   const void* const* cos = nullptr;
   const void* const* sin = nullptr;
@@ -141,7 +141,7 @@ struct KernelTraits {
   bool other_caches;  // a part is Sink::kStoreAny
   int64_t head_dim;
   int64_t rotary_dim;
-  bool ahead;        // KernelCall::ahead
+  bool ahead;        // KernelCall::ahead_bytes is not 0
   bool whole_lines;  // beyond the caches, and every output row is of whole lines: they are streamed
 };
 

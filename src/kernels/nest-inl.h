@@ -41,14 +41,6 @@ class Nest {
   using Quantise = QuantiseByReciprocal<DF>;
   static constexpr int64_t kTile = V::kTile;
 
-  // So many elements of x ahead. The processor's own prefetcher does not run far enough ahead of a
-  // loop that computes; further than this the lines are gone again before they are used. To every
-  // cache: a non-temporal prefetch, which skips the second-level one, takes the same time on AMD's
-  // processors and two to three times as long on Intel's (Granite Rapids), whose first-level cache
-  // loses the lines again.
-  static constexpr int64_t kPrefetch =
-      (kTile == 1 ? 6144 : 2048) / static_cast<int64_t>(sizeof(typename V::Reader::T));
-
   struct Tile {
     int64_t token, tokens;
     bool usual;        // whether the rotation takes their angles
@@ -187,12 +179,12 @@ class Nest {
     const int margin = Quantise::Margin(part.offset);
 
     // Known, or asked once: the branch costs an unrolled kernel 4 %.
-    const bool ahead = stores == Stores::kStreaming || (kPairs == 0 && call.ahead);
+    const bool ahead = stores == Stores::kStreaming || (kPairs == 0 && call.ahead_bytes != 0);
+    const int64_t distance = call.ahead_bytes / static_cast<int64_t>(sizeof(*reader.x()));
     for (int64_t head = 0; head < part.num_heads; ++head) {
       // From the end of a row on to the next tile's.
       const int64_t next_head = part.first_channel + (head + 1) * call.head_dim;
-      const int64_t prefetch =
-          kPrefetch + (next_head + kPrefetch > tile.row_end ? tile.next_row : 0);
+      const int64_t prefetch = distance + (next_head + distance > tile.row_end ? tile.next_row : 0);
       reader.BeginHead();
       for (int64_t i = 0; i < tile.count(); ++i) {
         reader.Take(i);

@@ -137,6 +137,17 @@ KernelTraits TraitsOf(const PlanData& plan) {
           .whole_lines = false};
 }
 
+// How far ahead of the kernels x is asked for: further than the processor's own prefetcher runs
+// ahead of a loop that computes, and not so far that lines are gone again before they are used.
+// int32 x is read in four rows at a time. For 16 bits Zen 5 takes 5 to 30 % longer with other
+// distances, and Granite Rapids 4 to 11 % longer with 6 KB than with 2.
+int64_t AheadBytes(DType x) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_is("intel")) return 2048;
+#endif
+  return x == DType::kI32 ? 2048 : 6144;
+}
+
 void ChooseKernels(PlanData& plan) {
   KernelTraits traits = TraitsOf(plan);
   const auto find = [&] { return FindKernel(plan.target, traits); };
@@ -145,7 +156,8 @@ void ChooseKernels(PlanData& plan) {
     plan.kernel_head_dim = traits.head_dim = traits.rotary_dim = head_dim;
     plan.kernel = find();
   };
-  plan.call.ahead = traits.ahead = plan.sizes.num_tokens > plan.cache_bytes / plan.bytes_per_token;
+  traits.ahead = plan.sizes.num_tokens > plan.cache_bytes / plan.bytes_per_token;
+  plan.call.ahead_bytes = traits.ahead ? AheadBytes(plan.normalised.x.dtype) : 0;
   plan.kernel_head_dim = traits.head_dim;
   if (traits.head_dim > kMaxHeadDim || !ChannelsAreDense(plan)) {
     pack(std::min(traits.head_dim, kMaxPackedHeadDim));
@@ -153,7 +165,7 @@ void ChooseKernels(PlanData& plan) {
     plan.kernel = find();
   }
   if (plan.kernel.run == nullptr) pack(kShortestHeadDim);
-  if (plan.packed || !plan.call.ahead || !RowsAreWholeLines(plan)) return;
+  if (plan.packed || !traits.ahead || !RowsAreWholeLines(plan)) return;
   traits.whole_lines = true;
   const Kernel kernel = find();
   if (kernel.streams) plan.streaming_kernel = kernel;
