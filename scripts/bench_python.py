@@ -31,7 +31,8 @@ using T = const at::Tensor&;
 using O = const std::optional<at::Tensor>&;
 std::tuple<at::Tensor, at::Tensor, at::Tensor> trivial(
     T x, T cos, T, at::Tensor& k, at::Tensor&, T, O, O, at::IntArrayRef sizes, O, O, O, O, O, O,
-    int64_t, c10::string_view, c10::string_view, bool, c10::string_view, bool, bool) {
+    int64_t, c10::string_view, c10::string_view, bool, c10::string_view,
+    std::optional<c10::string_view>, bool, c10::string_view, bool) {
   const int64_t d = k.size(3);
   auto none = at::empty({0}, cos.options());
   return {at::empty({x.size(0), sizes[0] / d, d}, cos.options()), none, none};

@@ -2,10 +2,11 @@
 """The operator for PyTorch: `torch.ops.ropekv.dequant_rope_quant_kvcache`.
 
 Importing this module registers it, for eager mode, torch.compile, torch.export and AOTInductor. Its
-arguments are those of `ropekv.dequant_rope_quant_kvcache`, without `q_out`, `k_out`, `v_out`,
-`num_threads` and `target`; it returns (q, k, v), and without `kv_output` k and v are of the shape
-[0]. The caches are mutated, which the schema says. Errors are RuntimeError, as of all such
-operators, with the library's message.
+arguments are those of `ropekv.dequant_rope_quant_kvcache`, without `num_threads`, and with
+`out_dtype` in place of `q_out`, `k_out` and `v_out`: their dtype, for int32 x "float16", "bfloat16"
+or "float32"; if it is not given, that of x, or of cos for int32 x. It returns (q, k, v), and
+without `kv_output` k and v are of the shape [0]. The caches are mutated, which the schema says.
+Errors are RuntimeError, as of all such operators, with the library's message.
 
 - It works on the CPU. A tensor on another device, also on "meta", is an error.
 - It has no gradient. An input that requires one is an error where grad mode is on; torch.no_grad()
@@ -24,6 +25,9 @@ import torch
 
 _OLDEST = (2, 10)
 _NAME = "ropekv::dequant_rope_quant_kvcache"
+# By name: torch 2.10's AOTInductor passes a ScalarType by another number than torch has for it.
+_OUT_DTYPES = {
+    "float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 def _load() -> None:
@@ -60,6 +64,7 @@ def _fake(
     size_splits: Sequence[int],
     *,
     kv_output: bool = False,
+    out_dtype: str | None = None,
     **others: Any,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The shapes of the results, which may be symbols."""
@@ -78,6 +83,13 @@ def _fake(
     torch._check(k_cache.dim() == 4, lambda: "k_cache: must be 4-D")
     head_dim = k_cache.shape[3]
     dtype = x.dtype if x.dtype.is_floating_point else cos.dtype
+    if out_dtype is not None:
+        torch._check(out_dtype in _OUT_DTYPES, lambda: f"out_dtype: is {out_dtype!r}")
+        torch._check(
+            _OUT_DTYPES[out_dtype] == x.dtype or x.dtype == torch.int32,
+            lambda: f"out_dtype: q has dtype {out_dtype}; must be {x.dtype}, the dtype of x",
+        )
+        dtype = _OUT_DTYPES[out_dtype]
     leading = x.shape[:-1]
     q = x.new_empty((*leading, size_splits[0] // head_dim, head_dim), dtype=dtype)
     if not kv_output:

@@ -3,7 +3,8 @@
 
 `npu_dequant_rope_quant_kvcache` and `npu_rope_quant_kvcache` have torch_npu's public signatures and
 return (q, k, v, k_cache, v_cache): the caches are those that were passed, and k and v are of the
-shape [0] without `kv_output`. They round where the NPU rounds (numerics="ascend").
+shape [0] without `kv_output`. They round where the NPU rounds (numerics="ascend"). What these
+signatures lack, such as positions or out_dtype, `torch.ops.ropekv` has.
 
 `install()` makes a module `torch_npu` of this one and registers `torch.ops.npu.*`, for programs
 that call these; it refuses where the real torch_npu is installed.

@@ -37,6 +37,12 @@ inline Numerics ParseNumerics(std::string_view word) {
                           {{"float32", Numerics::kFloat32}, {"ascend", Numerics::kAscend}});
 }
 
+inline DType ParseOutDType(std::string_view word) {
+  return Choose<DType>(
+      "out_dtype", word,
+      {{"float16", DType::kF16}, {"bfloat16", DType::kBF16}, {"float32", DType::kF32}});
+}
+
 inline RotaryStyle ParseRotaryStyle(std::string_view word) {
   return Choose<RotaryStyle>(
       "rotary_style", word,

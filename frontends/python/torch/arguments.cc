@@ -46,6 +46,8 @@ Arguments::Arguments(const StableIValue* stack) noexcept {
       case Kind::kSizeSplits: size_splits_ = Pointer<StableListOpaque>(value); break;
       case Kind::kCacheMode: cache_mode_ = Pointer<StringOpaque>(value); break;
       case Kind::kNumerics: numerics_ = Pointer<StringOpaque>(value); break;
+      case Kind::kOutDType: out_dtype_ = Pointer<StringOpaque>(Unbox(value)); break;
+      case Kind::kTarget: target_ = Pointer<StringOpaque>(value); break;
       case Kind::kRotaryStyle: rotary_style_ = Pointer<StringOpaque>(value); break;
       case Kind::kRotaryDim: spec.rotary_dim = static_cast<int64_t>(value); break;
       case Kind::kKvOutput: spec.kv_output = yes; break;
@@ -63,6 +65,8 @@ Arguments::~Arguments() {
   torch_delete_string(cache_mode_);
   torch_delete_string(numerics_);
   torch_delete_string(rotary_style_);
+  if (out_dtype_ != nullptr) torch_delete_string(out_dtype_);
+  torch_delete_string(target_);
 }
 
 void Arguments::Read() {
@@ -80,6 +84,10 @@ void Arguments::Read() {
   spec.cache_layout = python::ParseCacheMode(Text(cache_mode_));
   spec.numerics = python::ParseNumerics(Text(numerics_));
   spec.rotary_style = python::ParseRotaryStyle(Text(rotary_style_));
+  if (out_dtype_ != nullptr) out_dtype = python::ParseOutDType(Text(out_dtype_));
+  const Result<Target> target = ParseTarget(Text(target_));
+  if (!target.ok()) throw std::invalid_argument(target.status().message());
+  spec.target = *target;
 }
 
 }  // namespace ropekv::torch_op

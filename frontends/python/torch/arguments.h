@@ -21,7 +21,9 @@ enum class Kind : uint8_t {
   kCacheMode,
   kKvOutput,
   kNumerics,
+  kOutDType,
   kCheckDuplicateSlots,
+  kTarget,
   kStrictDeviceLimits,
 };
 
@@ -53,7 +55,9 @@ inline constexpr Argument kArguments[] = {
     {Kind::kCacheMode, "str cache_mode=\"contiguous\""},
     {Kind::kKvOutput, "bool kv_output=False"},
     {Kind::kNumerics, "str numerics=\"float32\""},
+    {Kind::kOutDType, "str? out_dtype=None"},
     {Kind::kCheckDuplicateSlots, "bool check_duplicate_slots=True"},
+    {Kind::kTarget, "str target=\"best\""},
     {Kind::kStrictDeviceLimits, "bool strict_device_limits=False"},
 };
 
@@ -81,7 +85,8 @@ class Arguments {
 
   // By TensorId; null if absent.
   std::array<AtenTensorHandle, kNumTensors> tensors{};
-  Spec spec;  // without its tensors
+  Spec spec;                       // without its tensors
+  DType out_dtype = DType::kNone;  // of q, k and v; kNone: not said
   RunOptions options;
 
  private:
@@ -89,6 +94,8 @@ class Arguments {
   StringHandle cache_mode_ = nullptr;
   StringHandle numerics_ = nullptr;
   StringHandle rotary_style_ = nullptr;
+  StringHandle out_dtype_ = nullptr;
+  StringHandle target_ = nullptr;
 };
 
 // Throws std::runtime_error if a function of torch failed.

@@ -136,12 +136,28 @@ void ThrowIfError(const Status& status) {
   if (!status.ok()) throw std::runtime_error(status.message());
 }
 
+Plan MakePlanOrThrow(const Arguments& arguments) {
+  Result<Plan> plan = MakePlan(arguments.spec);
+  const Status status = plan.status();
+  // q is made here, so that only its dtype can be wrong, where the caller chose it.
+  if (arguments.out_dtype != DType::kNone && status.code() == StatusCode::kBadDType &&
+      status.tensor() == TensorId::kQ) {
+    Fail("out_dtype", "q " + status.detail());
+  }
+  ThrowIfError(status);
+  return std::move(plan).value();
+}
+
 void Call(StableIValue* stack, uint64_t num_arguments, uint64_t) {
   if (num_arguments != std::size(kArguments)) {
     throw std::logic_error("ropekv: torch passed another number of arguments");
   }
   Arguments arguments(stack);
-  arguments.Read();
+  try {
+    arguments.Read();
+  } catch (const std::invalid_argument& error) {  // a ValueError in torch 2.10, not in 2.15
+    throw std::runtime_error(error.what());
+  }
   CheckNoGradient(arguments);
   Args args;
   Spec& spec = arguments.spec;
@@ -152,9 +168,9 @@ void Call(StableIValue* stack, uint64_t num_arguments, uint64_t) {
     if (field.input != nullptr) args.*field.input = address;
     if (field.output != nullptr) args.*field.output = address;
   }
-  python::DescribeResults(&spec, python::ResultDType(spec));
-  const Result<Plan> plan = MakePlan(spec);
-  ThrowIfError(plan.status());
+  const bool said = arguments.out_dtype != DType::kNone;
+  python::DescribeResults(&spec, said ? arguments.out_dtype : python::ResultDType(spec));
+  const Plan plan = MakePlanOrThrow(arguments);
 
   const TensorSpec nothing = Dense(spec.q.dtype, {0});
   Made q(spec.q);
@@ -167,7 +183,7 @@ void Call(StableIValue* stack, uint64_t num_arguments, uint64_t) {
   CheckTorch(torch_get_num_threads(&threads), "torch_get_num_threads");
   // Left to itself, the library takes one thread where a second does not pay, and all others.
   if (threads == 1) arguments.options.num_threads = 1;
-  ThrowIfError(Run(*plan, args, arguments.options));
+  ThrowIfError(Run(plan, args, arguments.options));
   stack[0] = q.Release();
   stack[1] = k.Release();
   stack[2] = v.Release();

@@ -10,8 +10,11 @@ from torch._inductor.utils import run_and_get_code
 from torch.library import opcheck
 
 import ropekv.torch
+from cases import CACHES
+from equality_test import with_scales
 from families import Torch
 from small_call import ATTRIBUTES, BF16, HEAD_DIM, KV_HEADS
+from with_torch.features import FEATURES, featured_call
 from with_torch.op_test import torch_call
 
 op = torch.ops.ropekv.dequant_rope_quant_kvcache
@@ -28,7 +31,7 @@ def fresh_compiler():
 
 def split(tensors, attributes):
     """(positional arguments, keywords) as the schema has them."""
-    options = {**tensors, **attributes}
+    options = with_scales({**tensors, **attributes})
     positional = [options.pop(name) for name in (*POSITIONAL, "size_splits")]
     return positional, options
 
@@ -43,6 +46,13 @@ def test_opcheck(x_dtype, out_dtype, kv_output):
     assert results == dict.fromkeys(
         ["test_schema", "test_autograd_registration", "test_faketensor",
          "test_aot_dispatch_dynamic"], "SUCCESS")
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_opcheck_of_each_feature(feature):
+    results = opcheck(op.default, *split(*featured_call(feature)))
+    assert len(results) == 4
+    assert set(results.values()) == {"SUCCESS"}
 
 
 class Layers(torch.nn.Module):
@@ -156,6 +166,69 @@ def test_export_and_aoti(tmp_path):
     assert torch.equal(found[0], expected[0])
     assert caches[0].any()
     assert all(torch.equal(a, b) for a, b in zip(caches, expected_caches))
+
+
+class Featured(torch.nn.Module):
+    """A call with these options, and work of Inductor's before and after."""
+
+    def __init__(self, attributes):
+        super().__init__()
+        self.attributes = attributes
+
+    def forward(self, tensors):
+        tensors = with_scales({**tensors, "x": tensors["x"] + 1})
+        results = op(**tensors, **self.attributes)
+        return *results, results[0].float() * 2
+
+
+def in_eager_mode(tensors, attributes):
+    """(results, caches), with caches of its own."""
+    tensors = {**tensors, **{name: tensors[name].clone() for name in CACHES}}
+    return Featured(attributes)(tensors), [tensors[name] for name in CACHES]
+
+
+def assert_same(found, tensors, expected):
+    results, caches = expected
+    assert all(torch.equal(one, other) for one, other in zip(found, results, strict=True))
+    for name, cache in zip(CACHES, caches, strict=True):
+        assert cache.any()
+        assert torch.equal(tensors[name], cache)
+
+
+@pytest.mark.parametrize("feature", ["all_int8", "all_float"])
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiled_with_every_option(feature, dynamic):
+    tensors, attributes = featured_call(feature)
+    expected = in_eager_mode(tensors, attributes)
+    run = torch.compile(Featured(attributes), fullgraph=True, dynamic=dynamic)
+    found, (code,) = run_and_get_code(run, tensors)
+    assert_same(found, tensors, expected)
+    # The graph allocates what it makes before and after the call, and so copies no cache.
+    assert len(re.findall(r"= empty_strided\w*\(", code)) == 2
+    if dynamic:
+        tensors, _ = featured_call(feature, 5)
+        expected = in_eager_mode(tensors, attributes)
+        with torch._dynamo.config.patch(error_on_recompile=True):
+            assert_same(run(tensors), tensors, expected)
+
+
+@pytest.mark.parametrize("feature", ["all_int8", "all_float"])
+def test_export_and_aoti_with_every_option(feature, tmp_path):
+    tensors, attributes = featured_call(feature)
+    expected = in_eager_mode(tensors, attributes)
+    copies = [{**tensors, **{name: tensors[name].clone() for name in CACHES}} for _ in range(2)]
+    program = torch.export.export(Featured(attributes), (tensors,))
+    assert_same(program.module()(copies[0]), copies[0], expected)
+    path = torch._inductor.aoti_compile_and_package(
+        program, package_path=str(tmp_path / "call.pt2"))
+    assert_same(torch._inductor.aoti_load_package(path)(copies[1]), copies[1], expected)
+
+
+def test_an_out_dtype_that_does_not_fit_is_an_error_while_compiling():
+    tensors, attributes = torch_call()
+    run = torch.compile(Featured({**attributes, "out_dtype": "float32"}), fullgraph=True)
+    with pytest.raises(Exception, match="out_dtype: q has dtype"):
+        run(tensors)
 
 
 def test_a_case_saved_by_torch(tmp_path):

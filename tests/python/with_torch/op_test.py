@@ -13,28 +13,37 @@ from hypothesis import strategies as st
 import oracle
 import ropekv.torch
 from cases import CACHES, calls, laid_out, layouts
-from equality_test import assert_same_bytes, with_scales
+from equality_test import TARGETS, assert_same_bytes, with_scales
 from families import Torch
 from memory_test import resident_bytes
-from small_call import small_call
+from oracle import BF16, F16, F32
+from small_call import WIDTH, small_call
 
 op = torch.ops.ropekv.dequant_rope_quant_kvcache
 
 
-def torch_call(**options):
+def torch_call(*arguments, **options):
     """The small call as tensors, without outputs."""
-    arrays, attributes = small_call(**options)
+    arrays, attributes = small_call(*arguments, **options)
     tensors = {
         name: Torch.wrap(array) for name, array in arrays.items() if not name.endswith("_out")
     }
     return tensors, attributes
 
 
+def legal_out_dtypes(arrays):
+    """The dtypes that q may have."""
+    if arrays["x"].dtype != np.int32:
+        return [arrays["x"].dtype]
+    return [F16, BF16, F32] if arrays["cos"].dtype == F32 else [arrays["cos"].dtype]
+
+
 @settings(max_examples=200)
 @given(calls(), st.data())
 def test_equals_the_oracle(call, data):
     arrays, attributes = call
-    expected = oracle.call(**arrays, **attributes)
+    out_dtype = data.draw(st.sampled_from([None, *legal_out_dtypes(arrays)]), "out_dtype")
+    expected = oracle.call(**arrays, **attributes, out_dtype=out_dtype)
     laid = {
         name: laid_out(array, data.draw(layouts()), may_run_backwards=False)[0]
         for name, array in arrays.items()
@@ -43,7 +52,10 @@ def test_equals_the_oracle(call, data):
     torch.set_num_threads(data.draw(st.sampled_from([1, 2]), "threads"))
     try:
         tensors = {name: Torch.wrap(array) for name, array in laid.items()}
-        outputs = op(**with_scales(tensors), **attributes)
+        outputs = op(
+            **with_scales(tensors), **attributes,
+            out_dtype=None if out_dtype is None else out_dtype.name,
+            target=data.draw(st.sampled_from(TARGETS), "target"))
     finally:
         torch.set_num_threads(threads)
     for name in CACHES:
@@ -70,6 +82,15 @@ def requiring_gradient(name):
         name, tensors[name].float().requires_grad_())
 
 
+def with_int32_x(**options):
+    def change(tensors, attributes):
+        tensors.update(x=tensors["x"].int(), weight_scale=torch.ones(WIDTH))
+        attributes.update(options)
+    return change
+
+
+# An instruction set of another processor.
+UNUSABLE = next(name for name in ("neon", "avx2") if name not in ropekv.usable_targets())
 REFUSALS = [
     *[(on_meta(name), f"{name}: is not on the ")
       for name in ("cos", "k_cache", "v_cache", "indices", "scale_v", "offset_k")],
@@ -88,6 +109,11 @@ REFUSALS = [
     (set_to("numerics", "fast"), "numerics: is 'fast'; must be 'float32' or 'ascend'"),
     (set_to("rotary_style", "gptj"), "rotary_style: is 'gptj'; must be 'half' or"),
     (set_to("rotary_dim", 3), "rotary_dim: "),
+    (set_to("out_dtype", "float32"), "out_dtype: q has dtype f32; must be f16, the dtype of x"),
+    (with_int32_x(out_dtype="int8"), "out_dtype: is 'int8'; must be 'float16' or 'bfloat16' or"),
+    (with_int32_x(out_dtype="bfloat16"), "cos: has dtype f16; must be one of bf16, f32"),
+    (set_to("target", "mmx"), "target: 'mmx' is unknown"),
+    (set_to("target", UNUSABLE), f"target: '{UNUSABLE}' cannot run here"),
     (set_to("strict_device_limits", True), "x"),
 ]
 
@@ -149,6 +175,7 @@ def test_a_copy_on_write_cache_is_written():
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad])
 def test_memory_and_refcounts_are_flat(mode):
     tensors, attributes = torch_call(x_dtype=np.int32)  # with every optional tensor
+    attributes["out_dtype"] = "float16"
     bad = {**tensors, "indices": tensors["indices"][:1]}
 
     def run(count):
@@ -166,7 +193,7 @@ def test_memory_and_refcounts_are_flat(mode):
         counts = {name: sys.getrefcount(tensor) for name, tensor in tensors.items()}
         uses = {name: tensor._use_count() for name, tensor in tensors.items()}
         memory = resident_bytes()
-        run(20_000)
+        run(50_000)  # and as many that fail
         gc.collect()
     assert counts == {name: sys.getrefcount(tensor) for name, tensor in tensors.items()}
     assert uses == {name: tensor._use_count() for name, tensor in tensors.items()}
