@@ -11,7 +11,7 @@ Errors are RuntimeError, as of all such operators, with the library's message.
 - It works on the CPU. A tensor on another device, also on "meta", is an error.
 - It has no gradient. An input that requires one is an error where grad mode is on; torch.no_grad()
   and torch.inference_mode() save the time to ask. vmap is refused.
-- It takes one thread if `torch.get_num_threads()` is 1, and otherwise as many as pay.
+- It works in torch's own threads, as many of `torch.get_num_threads()` as pay.
 - A cache that a compiled graph writes, reads and writes again is copied by Inductor. Write the
   caches of a layer once a graph.
 """

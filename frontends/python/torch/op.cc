@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The operator for torch's dispatcher, on the CPU. Loaded by ropekv.torch, once torch is there.
+#include <algorithm>
+#include <mutex>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "frontends/python/src/results.h"
 #include "frontends/python/torch/abi.h"
@@ -12,6 +15,8 @@ namespace ropekv::torch_op {
 namespace {
 
 constexpr char kName[] = "dequant_rope_quant_kvcache";
+// A thread reads and writes as much in the time that another takes to wake up.
+constexpr int64_t kMinBytesPerThread = 128 << 10;
 
 // torch's numbers for dtypes and devices, which only torch can tell.
 struct Numbers {
@@ -148,6 +153,45 @@ Plan MakePlanOrThrow(const Arguments& arguments) {
   return std::move(plan).value();
 }
 
+// A call whose tokens are shared among threads.
+struct SharedCall {
+  const Plan& plan;
+  const Args& args;
+  RunOptions options;
+  std::mutex mutex;
+  Status status;  // of a range that failed
+
+  static void RunRange(int64_t begin, int64_t end, void* context) {
+    auto& call = *static_cast<SharedCall*>(context);
+    RunOptions options = call.options;
+    options.token_begin = begin;
+    options.token_end = end;
+    Status status = Run(call.plan, call.args, options);
+    if (status.ok()) return;
+    const std::lock_guard lock(call.mutex);
+    call.status = std::move(status);
+  }
+};
+
+Status RunInTorchsThreads(const Plan& plan, const Args& args, RunOptions options) {
+  options.num_threads = 1;
+  const Spec& spec = plan.spec();
+  // Capped: without tokens there may be any number of heads.
+  const int64_t hidden = std::min(kMinBytesPerThread, spec.x.shape[spec.x.rank - 1]);
+  const int64_t bytes = hidden * (ElementBytes(spec.x.dtype) + ElementBytes(spec.q.dtype));
+  const int64_t tokens_per_thread = kMinBytesPerThread / std::max<int64_t>(1, bytes) + 1;
+  if (plan.num_tokens() <= tokens_per_thread) return Run(plan, args, options);
+  // A range knows nothing of the slots of others.
+  Status checked = CheckArgs(plan, args, options);
+  if (!checked.ok()) return checked;
+  options.check_duplicate_slots = false;
+  SharedCall call{.plan = plan, .args = args, .options = options, .mutex = {}, .status = {}};
+  CheckTorch(
+      torch_parallel_for(0, plan.num_tokens(), tokens_per_thread, SharedCall::RunRange, &call),
+      "torch_parallel_for");
+  return std::move(call.status);
+}
+
 void Call(StableIValue* stack, uint64_t num_arguments, uint64_t) {
   if (num_arguments != std::size(kArguments)) {
     throw std::logic_error("ropekv: torch passed another number of arguments");
@@ -179,11 +223,7 @@ void Call(StableIValue* stack, uint64_t num_arguments, uint64_t) {
   args.q = q.data();
   args.k = k.data();
   args.v = v.data();
-  uint32_t threads = 1;
-  CheckTorch(torch_get_num_threads(&threads), "torch_get_num_threads");
-  // Left to itself, the library takes one thread where a second does not pay, and all others.
-  if (threads == 1) arguments.options.num_threads = 1;
-  ThrowIfError(Run(plan, args, arguments.options));
+  ThrowIfError(RunInTorchsThreads(plan, args, arguments.options));
   stack[0] = q.Release();
   stack[1] = k.Release();
   stack[2] = v.Release();
