@@ -3,8 +3,8 @@
 """bench_python.py: what a call costs from Python, one thread, Llama-3-8B, in one run.
 
 It prints the tables of docs/python.md. Run it with a Python that has the package and torch. Bytes
-are compared before anything is timed. A time is the best of 25 rounds of all candidates in turn: what
-disturbs a call only makes it slower.
+are compared before anything is timed. A time is the best of 25 rounds of all candidates in turn:
+what disturbs a call only makes it slower.
 """
 import json
 import subprocess
@@ -146,7 +146,8 @@ def calls_of_one_token(trivial):
 
 
 def chains():
-    print("| x, tokens | op, us | eager | compiled | op faster than compiled |\n|---|---|---|---|---|")
+    print("| x, tokens | op, us | eager | compiled | op faster than compiled |")
+    print("|---|---|---|---|---|")
     for dtype in (torch.int32, torch.bfloat16):
         for tokens in (1, 16, 256, 4096):
             arguments = call(dtype, tokens)

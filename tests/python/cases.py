@@ -19,7 +19,8 @@ def _floats(rng, shape, dtype, wild):
     values = rng.standard_normal(shape).astype(np.float32)
     if wild:
         special = np.array(
-            [0, -0.0, 40, -99.5, 0.5, -0.5, 1.5, 1e-40, -1e-40, 1e-8, 65504, 3e38, np.inf, -np.inf, np.nan],
+            [0, -0.0, 40, -99.5, 0.5, -0.5, 1.5, 1e-40, -1e-40, 1e-8, 65504, 3e38, np.inf, -np.inf,
+             np.nan],
             np.float32,
         )
         chosen = rng.random(shape) < 0.2

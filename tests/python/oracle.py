@@ -25,7 +25,7 @@ def _dequantised(x, weight_scale, activation_scale, bias):
 
 
 def _rotated(t, cos, sin, style, rotary_dim, rounded):
-    """Step 6, for t [T, N, D] and cos, sin [T, R or R/2]; `rounded` is done after each operation."""
+    """Step 6, for t [T, N, D] and cos, sin [T, R or R/2]; `rounded` follows each operation."""
     half = rotary_dim // 2
     if style == "half":
         a = np.arange(half)
@@ -78,8 +78,8 @@ def _rows(indices, cache, batch, seq, paged):
 
 
 def call(
-    x, cos, sin, k_cache, v_cache, indices, scale_k=None, scale_v=None, size_splits=None, *, offset_k=None,
-    offset_v=None, weight_scale=None, activation_scale=None, bias=None, positions=None,
+    x, cos, sin, k_cache, v_cache, indices, scale_k=None, scale_v=None, size_splits=None, *,
+    offset_k=None, offset_v=None, weight_scale=None, activation_scale=None, bias=None, positions=None,
     rotary_dim=0, rotary_style="half", cache_mode="contiguous", kv_output=False,
     numerics="float32", out_dtype=None,
 ):

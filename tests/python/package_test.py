@@ -54,7 +54,8 @@ def test_one_library_beside_its_users():
 
 def test_no_torch_in_the_library():
     symbols = subprocess.run(
-        ["nm", "--dynamic", "--demangle", PACKAGE / "libropekv.so"], capture_output=True, text=True, check=True
+        ["nm", "--dynamic", "--demangle", PACKAGE / "libropekv.so"], capture_output=True, text=True,
+        check=True,
     ).stdout
     assert "MakePlan" in symbols
     assert not re.search(r"\b(torch|aoti|c10|at::|Py[A-Z])", symbols)

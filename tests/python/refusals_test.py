@@ -153,7 +153,8 @@ PLAN_REFUSALS = [
     (with_value("x", np.zeros((2, WIDTH), np.float16)), "x: is f16 [2, "),
     (changed("x", lambda a: a[::-1]), "x: is f16 [3, 128] with strides [-128, 1]; the plan is"),
     (with_value("scale_k", None), "scale_k: is absent; the plan is"),
-    (lambda tensors, _: tensors.update(bias=np.zeros(WIDTH, np.float32)), "bias: is f32 [128] with strides [1]; the"),
+    (lambda tensors, _: tensors.update(bias=np.zeros(WIDTH, np.float32)),
+     "bias: is f32 [128] with strides [1]; the"),
     (changed("q_out", lambda a: np.zeros((3, 4, 32), np.float16)[..., :16]), "q_out: is f16"),
 ]
 

@@ -78,5 +78,6 @@ def test_a_bad_slot_is_found_before_any_byte(threads, slot):
 
 
 def test_the_threads_are_torchs():
-    done = subprocess.run([sys.executable, "-c", COUNTS], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTS], capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("threads counted\n", 0), done.stderr
