@@ -7,6 +7,7 @@ are compared before anything is timed. A time is the best of 25 rounds of all ca
 what disturbs a call only makes it slower.
 """
 import json
+import math
 import subprocess
 import sys
 import time
@@ -86,21 +87,24 @@ def chain(x, cos, sin, k_cache, v_cache, indices, scale_k, scale_v, weight_scale
     return rotated(q).to(cos.dtype)
 
 
+def seconds_a_call(run, count):
+    begin = time.perf_counter()
+    for _ in range(count):
+        run()
+    return (time.perf_counter() - begin) / count
+
+
 def best_times(candidates):
-    """{name: seconds a call}, the candidates taking turns."""
+    """{name: seconds a call}, the candidates taking turns of about 10 ms."""
     repeats = {}
     for name, run in candidates.items():
-        begin = time.perf_counter()
-        run()
-        repeats[name] = max(1, min(3000, int(0.01 / (time.perf_counter() - begin + 1e-7))))
-    times = {name: [] for name in candidates}
+        once = min(seconds_a_call(run, 1) for _ in range(5))  # the first may be slow
+        repeats[name] = max(1, min(3000, int(0.01 / once)))
+    best = dict.fromkeys(candidates, math.inf)
     for _ in range(ROUNDS):
         for name, run in candidates.items():
-            begin = time.perf_counter()
-            for _ in range(repeats[name]):
-                run()
-            times[name].append((time.perf_counter() - begin) / repeats[name])
-    return {name: min(values) for name, values in times.items()}
+            best[name] = min(best[name], seconds_a_call(run, repeats[name]))
+    return best
 
 
 def native_seconds(x, tokens):
