@@ -30,26 +30,26 @@ struct Presentation {
       with_length;  // the bytes are a header and data; else the length of the header is one of them
 };
 
-// Becomes stdin, so that no name has to be looked up.
+// Becomes stdin, so that no name has to be looked up. The file stays, and so do its pages.
 void Present(const std::string& bytes, bool by_pipe) {
   static const int file = memfd_create("fuzz", MFD_CLOEXEC);
+  static bool is_file = false;
+  const auto size = static_cast<ssize_t>(bytes.size());
   if (by_pipe) {
     int ends[2];
     testing::Require(pipe(ends) == 0, "a pipe");
-    testing::Require(
-        write(ends[1], bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()),
-        "the pipe takes all");
+    testing::Require(write(ends[1], bytes.data(), bytes.size()) == size, "the pipe takes all");
     dup2(ends[0], STDIN_FILENO);
     close(ends[0]);
     close(ends[1]);
+    is_file = false;
     return;
   }
-  testing::Require(
-      ftruncate(file, 0) == 0 &&
-          pwrite(file, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()) &&
-          lseek(file, 0, SEEK_SET) == 0,
-      "a file");
-  dup2(file, STDIN_FILENO);
+  testing::Require(pwrite(file, bytes.data(), bytes.size(), 0) == size &&
+                       ftruncate(file, size) == 0 && lseek(file, 0, SEEK_SET) == 0,
+                   "a file");
+  if (!is_file) dup2(file, STDIN_FILENO);
+  is_file = true;
 }
 
 void ReadTensors(const std::string& bytes) {

@@ -24,6 +24,14 @@ void Check(int code) {
 
 void Nothing(void*) {}
 
+// A call of the operator with few bytes, which are looked at after each program.
+Spec SmallSpec(int64_t tokens) {
+  Shape shape = PagedShape(tokens);
+  shape.num_q_heads = shape.num_kv_heads = 1;
+  shape.cache_shape = {2, 2};
+  return AscendSpec(shape);
+}
+
 // Of an object that is there, was there, or never was.
 void* Garble(void* handle, unsigned how) {
   return how % 32 == 31 ? reinterpret_cast<void*>(uintptr_t{how} * 0x10001000100013) : handle;
@@ -32,11 +40,11 @@ void* Garble(void* handle, unsigned how) {
 }  // namespace
 
 AclProgram::AclProgram() {
-  Spec with_offsets = PagedSpec(2);
+  Spec with_offsets = SmallSpec(2);
   with_offsets.offset_k = with_offsets.offset_v = with_offsets.scale_k;
-  operators_[0] = std::make_unique<Operator>(PagedSpec(1));
+  operators_[0] = std::make_unique<Operator>(SmallSpec(1));
   operators_[1] = std::make_unique<Operator>(with_offsets);
-  operators_[2] = std::make_unique<Operator>(PagedSpec(3));
+  operators_[2] = std::make_unique<Operator>(SmallSpec(3));
   SpoilIndices(operators_[2]->data);
 }
 
