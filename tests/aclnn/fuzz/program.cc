@@ -172,7 +172,7 @@ void AclProgram::Copy(Block& to, Block& from, unsigned how, aclrtStream stream) 
   const std::shared_lock first(std::min(&to, &from)->mutex);
   const std::shared_lock second(std::max(&to, &from)->mutex);
   if (!to.address || !from.address) return;
-  const auto kind = static_cast<aclrtMemcpyKind>(how % 9);
+  const auto kind = static_cast<aclrtMemcpyKind>(how % 8);
   const size_t count = how % 7 * kBlockBytes / 6 + (how % 7 == 6);  // the last is too long
   if (how & 64) {
     Check(aclrtMemcpyAsync(to.address, kBlockBytes, from.address, count, kind, stream));
