@@ -34,6 +34,7 @@ std::vector<Timing> MeasureInTurns(const std::vector<std::function<void()>>& fun
                                    const MeasureOptions& options) {
   const size_t count = functions.size();
   std::vector<int64_t> calls;
+  calls.reserve(count);
   for (const auto& function : functions) {
     calls.push_back(CallsPerRun(function, options.seconds_per_run));
   }
