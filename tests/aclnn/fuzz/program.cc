@@ -232,7 +232,7 @@ void AclProgram::CallDescriptors(unsigned what, unsigned a, unsigned b) {
     case 0:
     case 1: {
       aclTensor* made = aclCreateTensor(dims, b % 6, static_cast<aclDataType>(a % 30 - 1u), dims,
-                                        b % 3, static_cast<aclFormat>(a % 4), dims, b % 6, slot);
+                                        b % 3, static_cast<aclFormat>(a % 4), dims, b % 6, nullptr);
       static_cast<void>(TakeMessage());
       if (made) slot = made;
       return;
@@ -252,7 +252,7 @@ void AclProgram::CallDescriptors(unsigned what, unsigned a, unsigned b) {
     }
     case 5:
       return Check(aclInitTensor(tensor, dims, b % 6, static_cast<aclDataType>(a % 30), dims, 0,
-                                 ACL_FORMAT_ND, dims, b % 6, slot));
+                                 ACL_FORMAT_ND, dims, b % 6, nullptr));
     case 6: {
       const aclTensor* const elements[] = {tensor, nullptr};
       aclTensorList* made = aclCreateTensorList(elements, b % 3);
@@ -278,11 +278,12 @@ void AclProgram::CallOperator(unsigned what, unsigned a, unsigned b) {
   auto* const executor = static_cast<aclOpExecutor*>(Garble(slot, b));
   AclCall& call = operators_[b % operators_.size()]->data.call;
   const auto tensor = [&](TensorId id) -> aclTensor* {
-    // One in a few is another, or none.
-    if (what % 8 == 7 && static_cast<unsigned>(id) == a % kOperatorFields.size()) {
-      return static_cast<aclTensor*>(tensors_[b % tensors_.size()].load());
-    }
-    return call.tensor(id);
+    // One in a few is another, or none; but for offsets, without which a call is legal and writes
+    // other bytes.
+    auto* const other = static_cast<aclTensor*>(tensors_[b % tensors_.size()].load());
+    const bool is_offset = id == TensorId::kOffsetK || id == TensorId::kOffsetV;
+    const bool replaced = what % 8 == 7 && static_cast<unsigned>(id) == a % kOperatorFields.size();
+    return replaced && (other || !is_offset) ? other : call.tensor(id);
   };
   switch (what % 8) {
     case 0:
