@@ -117,6 +117,16 @@ TEST(BadCount, IsNamedByTheFirstPhase) {
   ExpectFailure(test.call.Prepare(), 561000, "ROPEKV_DEVICE_COUNT=2x");
 }
 
+TEST(BadVersion, IsNamedByTheFirstPhase) {
+  Case test;
+  ExpectFailure(test.call.Prepare(), 561000, "ROPEKV_ACL_VERSION=1.17.0x");
+}
+
+TEST(HugeVersion, IsNamedByTheFirstPhase) {
+  Case test;
+  ExpectFailure(test.call.Prepare(), 561000, "ROPEKV_ACL_VERSION=1.99999999999.0");
+}
+
 TEST(BadTarget, IsNamedByTheFirstPhase) {
   const Spec spec = WithSizes(8, 1, 128);
   ExpectFailure(Prepare(spec), 561003, "ROPEKV_TARGET");

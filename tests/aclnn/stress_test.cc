@@ -62,7 +62,7 @@ TEST_F(Stress, LaunchesOverStreamsWithEvents) {
     const auto input = static_cast<int>(rng.Int(0, kInputs - 1));
     const auto stream = static_cast<int>(rng.Int(0, kStreams - 1));
     Cell& cell = cells[at];
-    const aclrtStream handle = streams[static_cast<size_t>(stream)];
+    void* const handle = streams[static_cast<size_t>(stream)];
     if (cell.owner >= 0 && cell.owner != stream) {
       ASSERT_EQ(aclrtStreamWaitEvent(handle, cell.written), 0);
     }
@@ -105,7 +105,7 @@ TEST_F(Stress, LaunchesOverStreamsWithEvents) {
   ASSERT_EQ(aclrtSynchronizeDevice(), 0) << TakeMessage();
   expect_last_call_everywhere();
   for (const Cell& cell : cells) EXPECT_EQ(aclrtDestroyEvent(cell.written), 0);
-  for (const aclrtStream stream : streams) EXPECT_EQ(aclrtDestroyStream(stream), 0);
+  for (void* const stream : streams) EXPECT_EQ(aclrtDestroyStream(stream), 0);
 }
 
 // Each thread has streams of its own and shares one; handles come and go all the time.

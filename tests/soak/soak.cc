@@ -36,7 +36,9 @@ Resources Measure() {
   Resources found;
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
-    const auto number = [&] { return std::atoll(line.c_str() + line.find(':') + 1); };
+    const auto number = [&] {
+      return std::strtoll(line.c_str() + line.find(':') + 1, nullptr, 10);
+    };
     if (line.rfind("VmRSS:", 0) == 0) found.memory_kib = number();
     if (line.rfind("Threads:", 0) == 0) found.threads = number();
   }
@@ -117,7 +119,7 @@ int Soak(double minutes) {
 
 int main(int argc, char** argv) {
   double minutes = 0.25;
-  if (argc == 3 && std::strcmp(argv[1], "--minutes") == 0) minutes = std::atof(argv[2]);
+  if (argc == 3 && std::strcmp(argv[1], "--minutes") == 0) minutes = std::strtod(argv[2], nullptr);
   if ((argc != 1 && argc != 3) || !(minutes > 0)) {
     std::fputs("usage: soak [--minutes M]\n", stderr);
     return 2;

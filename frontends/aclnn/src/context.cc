@@ -28,7 +28,7 @@ std::map<int32_t, Device>& Devices() {
 // The handle is needed by the stream, which the context needs: the context is filled in last.
 aclrtContext NewContext(int32_t device, bool of_device) {
   auto context = std::make_shared<Context>(Context{device, of_device, nullptr, nullptr});
-  const aclrtContext handle = ContextTable::Get().Insert(context);
+  void* const handle = ContextTable::Get().Insert(context);
   try {
     context->stream = std::make_shared<Stream>(handle, device, 0);
     context->default_stream = StreamTable::Get().Insert(context->stream);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "env.h"
 
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
+
+#include "number.h"
 
 namespace ropekv::acl {
 namespace {
@@ -45,8 +46,8 @@ constexpr Variable kVariables[] = {
      [](const char* value, Env& env) { return !(env.soc_name = value).empty(); }},
     {"ROPEKV_ACL_VERSION", "major.minor.patch",
      [](const char* value, Env& env) {
-       int32_t(&version)[3] = env.acl_version;
-       return std::sscanf(value, "%d.%d.%d", &version[0], &version[1], &version[2]) == 3;
+       std::string_view text = value;
+       return TakeVersion(text, env.acl_version) == 3 && text.empty();
      }},
     {"ROPEKV_CANN_VERSION", "any version",
      [](const char* value, Env& env) { return !(env.cann_version = value).empty(); }},

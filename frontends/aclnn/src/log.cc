@@ -3,8 +3,10 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 
 #include "acl/acl_base.h"
+#include "number.h"
 
 namespace {
 
@@ -13,7 +15,9 @@ constexpr const char* kLevelNames[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
 int Threshold() {
   static const int threshold = [] {
     const char* value = std::getenv("ASCEND_GLOBAL_LOG_LEVEL");
-    return value && *value ? std::atoi(value) : ACL_ERROR;
+    std::string_view text = value ? value : "";
+    int32_t level = 0;
+    return ropekv::acl::TakeNumber(text, level) && text.empty() ? level : ACL_ERROR;
   }();
   return threshold;
 }

@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <mutex>
 #include <set>
+#include <string_view>
 #include <thread>
 
 #include "context.h"
@@ -30,10 +32,13 @@ int64_t TotalMemory() {
 int64_t AvailableMemory() {
   std::FILE* file = std::fopen("/proc/meminfo", "r");
   if (!file) return TotalMemory();
+  constexpr std::string_view kKey = "MemAvailable:";
   char line[128];
-  long long kib = 0;
-  while (std::fgets(line, sizeof line, file)) {
-    if (std::sscanf(line, "MemAvailable: %lld kB", &kib) == 1) break;
+  int64_t kib = 0;
+  while (kib == 0 && std::fgets(line, sizeof line, file)) {
+    if (std::string_view(line).starts_with(kKey)) {
+      kib = std::strtoll(line + kKey.size(), nullptr, 10);
+    }
   }
   std::fclose(file);
   return kib * 1024;

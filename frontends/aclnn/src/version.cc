@@ -4,11 +4,15 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "acl/acl_rt.h"
 #include "env.h"
 #include "error.h"
+#include "number.h"
 
 namespace ropekv::acl {
 namespace {
@@ -35,19 +39,26 @@ int FindVersion(const char* package, std::string& version) {
 
 // "8.5.0", "8.1.RC1", "8.5.0-beta.2", "8.5.0.alpha003": a stage counts down from the release.
 bool ToNumber(const std::string& version, int32_t& number) {
-  int major = 0, minor = 0, patch = 0;
-  if (std::sscanf(version.c_str(), "%d.%d.%d", &major, &minor, &patch) < 2) return false;
-  number = major * 10'000'000 + minor * 100'000 + patch * 1'000;
+  std::string_view text = version;
+  int32_t parts[3] = {};
+  if (TakeVersion(text, parts) < 2) return false;
+  int64_t sum =
+      int64_t{parts[0]} * 10'000'000 + int64_t{parts[1]} * 100'000 + int64_t{parts[2]} * 1'000;
   std::string lower = version;
   for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   constexpr std::pair<const char*, int> kStages[] = {{"alpha", -300}, {"beta", -200}, {"rc", -100}};
   for (const auto& [stage, base] : kStages) {
     const size_t at = lower.find(stage);
     if (at == std::string::npos) continue;
-    const char* rest = lower.c_str() + at + std::strlen(stage);
-    number += base + std::atoi(*rest == '.' ? rest + 1 : rest);
+    std::string_view rest = std::string_view(lower).substr(at + std::strlen(stage));
+    if (rest.starts_with('.')) rest.remove_prefix(1);
+    int32_t step = 0;
+    TakeNumber(rest, step);
+    sum += int64_t{base} + step;
     break;
   }
+  if (sum > std::numeric_limits<int32_t>::max()) return false;
+  number = static_cast<int32_t>(sum);
   return true;
 }
 
