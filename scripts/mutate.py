@@ -24,11 +24,12 @@ from mutants import MUTANTS  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "mutate"
-# From quick to slow, but for the first, which must be: it looks whether threads are started.
-TESTS = ["run_test", "spec_rules_test", "dense_spec_test", "overlap_test", "slots_test",
-         "call_rules_test", "limits_test", "numbers_test", "rounding_test",
-         "quantise_test", "rotation_test", "path_test", "bound_test", "properties_test",
-         "fused_test", "isolation_test"]
+# From quick to slow; run_test before what starts threads, for which one of its tests looks.
+TESTS = ["spec_rules_test", "spec_dtypes_test", "device_limits_test", "dense_spec_test",
+         "overlap_test", "slots_test", "run_test", "call_rules_test", "index_rules_test",
+         "limits_test", "numbers_test", "rounding_test", "path_test", "properties_test",
+         "cache_properties_test", "rotary_properties_test", "rotary_equalities_test",
+         "quantise_test", "rotation_test", "fused_test", "bound_test", "isolation_test"]
 VARIANTS = "src/kernels/variants.h"
 MEMORY_LIMIT = 16 << 30
 # Of a processor, whatever else the machine is doing; without a mutant less than a minute.

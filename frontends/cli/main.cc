@@ -58,7 +58,7 @@ std::string UsageMessage(const CLI::App& app, const CLI::ParseError& error) {
         "{}: not {}; {}", extra.front(),
         chosen.empty() ? "a subcommand" : "an argument of " + chosen.front()->get_name(), see);
   }
-  const std::string what = error.what();
+  std::string what = error.what();
   const std::string name = what.substr(0, what.find_first_of(" :"));
   if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) {
     return fmt::format("{}: required; {}", chosen.empty() ? "a subcommand" : name, see);
