@@ -22,10 +22,10 @@ const Rule kRules[] = {
     {"Hidden", kPaged,
      [](Spec& s) {
        Shape shape = SimpleShape(kPaged);
-       shape.num_q_heads = 1;
+       shape.num_q_heads = 4;
        s = DenseSpec(shape);
      },
-     kLimit, "x: has a last dimension of 48; the device takes multiples of 64 up to 4096"},
+     kLimit, "x: has a last dimension of 96; the device takes multiples of 64 up to 4096"},
     {"LongHidden", kPaged,
      [](Spec& s) {
        Shape shape = SimpleShape(kPaged);
@@ -116,6 +116,13 @@ TEST(DeviceLimits, LetThroughWhatTheDeviceTakes) {
   spec.rotary_dim = 16;  // all of a head, said
   EXPECT_TRUE(MakePlan(spec).ok());
   spec.scale_k = Dense(DType::kF32, {16});
+  EXPECT_TRUE(MakePlan(spec).ok());
+
+  Shape longest = SimpleShape(kPaged);
+  longest.num_q_heads = 254;
+  spec = DenseSpec(longest);
+  spec.strict_device_limits = true;
+  EXPECT_EQ(spec.x.shape[spec.x.rank - 1], 4096);
   EXPECT_TRUE(MakePlan(spec).ok());
 }
 
