@@ -92,10 +92,12 @@ TEST(Slices, StayInside) {
   ASSERT_GT(plan.num_tokens(), 4);
   const RunOptions middle = {.token_begin = 1, .token_end = plan.num_tokens() - 1};
   EXPECT_EQ(RunAndCompare(problem, plan, middle), "");
-  const RunOptions nothing = {.token_begin = 2, .token_end = 2};
   problem.ResetActual();
-  EXPECT_TRUE(ropekv::Run(plan, problem.actual(), nothing).ok());
-  EXPECT_EQ(problem.CompareUntouched(), "");
+  for (const int64_t at : {int64_t{0}, int64_t{2}, plan.num_tokens()}) {
+    const RunOptions nothing = {.token_begin = at, .token_end = at};
+    EXPECT_TRUE(ropekv::Run(plan, problem.actual(), nothing).ok());
+    EXPECT_EQ(problem.CompareUntouched(), "") << at;
+  }
 }
 
 TEST(Threads, ManyCallersOnOnePlan) {
