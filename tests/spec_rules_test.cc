@@ -36,6 +36,8 @@ const Rule kRules[] = {
        s.x = Dense(DType::kI32, {1, 1, 2, 3, 64});
      },
      StatusCode::kBadShape, "x: has 5 dimensions; at most 4 are possible"},
+    {"NegativeRank", kPaged, [](Spec& s) { s.bias.rank = -1; }, StatusCode::kBadShape,
+     "bias: has -1 dimensions; at most 4 are possible"},
     {"NegativeExtent", kPaged, [](Spec& s) { s.x.shape[0] = -2; }, StatusCode::kBadShape,
      "x: has shape [-2, 3, 64] and strides [192, 64, 1]; extents must be >= 0 and all offsets fit "
      "in 63 bits"},
