@@ -37,6 +37,7 @@ std::string PlaceText(const Mismatch& mismatch) {
 // The names come from a file.
 std::string QuoteEach(const std::vector<std::string>& names) {
   std::vector<std::string> quoted;
+  quoted.reserve(names.size());
   for (const std::string& name : names) quoted.push_back(Quote(name));
   return fmt::format("{}", fmt::join(quoted, ", "));
 }

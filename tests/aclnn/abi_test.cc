@@ -14,10 +14,10 @@
 
 namespace {
 
-#define ENUM(type, name, value)                                                \
-  static_assert(name == value && std::is_same_v<decltype(name), type>, #name); \
+#define ENUM(type, name, value)                                                    \
+  static_assert((name) == (value) && std::is_same_v<decltype(name), type>, #name); \
   static_assert(sizeof(type) == 4, #type);
-#define VALUE(name, value) static_assert(name == value, #name);
+#define VALUE(name, value) static_assert((name) == (value), #name);
 #include "aclnn/abi_enums.inc"
 #include "aclnn/abi_values.inc"
 #undef ENUM

@@ -104,6 +104,6 @@ int Main(double max_once, double max_repeatable) {
 
 // Optional arguments: the two limits in microseconds.
 int main(int argc, char** argv) {
-  return ropekv::testing::Main(argc > 1 ? std::atof(argv[1]) : 3.0,
-                               argc > 2 ? std::atof(argv[2]) : 1.0);
+  return ropekv::testing::Main(argc > 1 ? std::strtod(argv[1], nullptr) : 3.0,
+                               argc > 2 ? std::strtod(argv[2], nullptr) : 1.0);
 }
