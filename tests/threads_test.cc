@@ -93,6 +93,18 @@ TEST_F(QuotaTest, FirstVersion) {
   EXPECT_EQ(Quota(), 0);
 }
 
+// As a container of the first version has it: the controller of processors behind eleven others,
+// and long names.
+TEST_F(QuotaTest, BehindLongLines) {
+  const std::string group = "/kubepods/burstable/" + std::string(180, 'p');
+  std::string lines;
+  for (int i = 12; i > 1; --i) lines += std::to_string(i) + ":other:" + group + "\n";
+  Write("/proc/self/cgroup", lines + "1:cpu,cpuacct:" + group + "\n");
+  Write("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "200000\n");
+  Write("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
+  EXPECT_EQ(Quota(), 2);
+}
+
 TEST(MaxThreads, KeepsToTheQuota) {
   const int64_t quota = internal::ProcessorQuota("");
   EXPECT_GE(MaxThreads(), 1);

@@ -64,7 +64,7 @@ int64_t QuotaOf(const char* root, const char* hierarchy, std::string_view group,
 }  // namespace
 
 int64_t ProcessorQuota(const char* root) noexcept {
-  char path[256], text[1024];
+  char path[256], text[4096];
   std::snprintf(path, sizeof(path), "%s/proc/self/cgroup", root);
   std::string_view lines = ReadFile(path, text);
   int64_t least = 0;
