@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Builds everything and runs all tests: optimised with g++, then with clang under the address and
 # undefined behaviour sanitizers, then those that use threads under the thread sanitizer.
-# On two cores it takes about 15 minutes.
+# On two cores it takes about 28 minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/lib.sh
