@@ -67,13 +67,13 @@ HWY_INLINE AngleRows RowsOf(const KernelCall& call, int64_t token, AngleRoom& ro
 }
 
 // Calls put(n, vector) for the eight vectors of the step that begins at `pair`.
-template <class V, class Order, class Format, class Put>
+template <class V, class Format, class Put>
 HWY_INLINE void ReadAngles(const AngleRows& rows, int64_t pair, const Put& put) {
   const FullVectors df;
   const auto read = [&](const void* row, int64_t entry, int64_t n) ROPEKV_INLINE_LAMBDA {
     Float32<FullVectors> a, b;
-    Order::template Read<Format>(df, static_cast<const typename Format::T*>(row) + entry, a, b);
-    if constexpr (V::kStyle == RotaryStyle::kInterleaved && !Order::kSplitsPairs) {
+    V::Order::template Read<Format>(df, static_cast<const typename Format::T*>(row) + entry, a, b);
+    if constexpr (V::kStyle == RotaryStyle::kInterleaved && !V::Order::kSplitsPairs) {
       if (row == rows.sin) {
         a = hn::OddEven(a, hn::Neg(a));
         b = hn::OddEven(b, hn::Neg(b));

@@ -115,19 +115,22 @@ class Nest {
                                  uint64_t* failed, const Rotation& rotation, Scratch& scratch) {
     switch (part.sink) {
       case Sink::kStore:
-        if (part.rotated)
+        if (part.rotated) {
           return Heads<Sink::kStore, true, kPairs>(call, part, tile, failed, rotation, scratch);
+        }
         return Heads<Sink::kStore, false, 0>(call, part, tile, failed, rotation, scratch);
       case Sink::kStoreAny:
         if constexpr (V::kAnyDTypes && kPairs == 0) {
-          if (part.rotated)
+          if (part.rotated) {
             return Heads<Sink::kStoreAny, true, 0>(call, part, tile, failed, rotation, scratch);
+          }
           return Heads<Sink::kStoreAny, false, 0>(call, part, tile, failed, rotation, scratch);
         }
         return;
       case Sink::kQuantise:
-        if (part.rotated)
+        if (part.rotated) {
           return Heads<Sink::kQuantise, true, kPairs>(call, part, tile, failed, rotation, scratch);
+        }
         if (kPairs != 0 && part.channels == 2 * kPairs) {
           return Heads<Sink::kQuantise, false, kPairs>(call, part, tile, failed, rotation, scratch);
         }

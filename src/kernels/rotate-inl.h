@@ -76,14 +76,15 @@ HWY_INLINE void RotateNeighbours(DF df, Vec cos, Vec sin, Vec& both) {
 
 // Rotates a step, whose cos and sin are eight vectors: cos_lo, sin_lo, cos_hi, sin_hi, each of a
 // and of b. `angle(n)` is the nth of them.
-template <class V, class Order, bool fused, class Angle, class Vec = Float32<FullVectors>>
+template <class V, class Angle, class Vec = Float32<FullVectors>>
 HWY_INLINE void Turn(const Angle& angle, Vec& lo_a, Vec& lo_b, Vec& hi_a, Vec& hi_b) {
   using Round = typename V::Round;
+  constexpr bool fused = V::kFused;
   const FullVectors df;
   if constexpr (V::kStyle == RotaryStyle::kHalf) {
     Rotate<Round, fused>(df, angle(0), angle(2), angle(4), angle(6), lo_a, hi_a);
     Rotate<Round, fused>(df, angle(1), angle(3), angle(5), angle(7), lo_b, hi_b);
-  } else if constexpr (Order::kSplitsPairs) {
+  } else if constexpr (V::Order::kSplitsPairs) {
     Rotate<Round, fused>(df, angle(0), angle(2), angle(1), angle(3), lo_a, lo_b);
     Rotate<Round, fused>(df, angle(4), angle(6), angle(5), angle(7), hi_a, hi_b);
   } else {
@@ -97,8 +98,6 @@ HWY_INLINE void Turn(const Angle& angle, Vec& lo_a, Vec& lo_b, Vec& hi_a, Vec& h
 // Rotates by f32 operations. `Angles` is where they are kept; kPairs is 0 for any number.
 template <class V, class Angles, int64_t kPairs>
 class RotationByF32 {
-  using Order = typename V::Order;
-
  public:
   static int64_t Tokens(int64_t half) { return Angles::Tokens(half); }
 
@@ -108,7 +107,7 @@ class RotationByF32 {
       ForSteps<kPairs>(FullVectors(), rows.half, [&](auto step, int64_t pair) ROPEKV_INLINE_LAMBDA {
         const auto set = [&](int64_t n, Float32<FullVectors> value)
                              ROPEKV_INLINE_LAMBDA { angles_.Set(i, rows.half, step, n, value); };
-        ReadAngles<V, Order, decltype(format)>(rows, pair, set);
+        ReadAngles<V, decltype(format)>(rows, pair, set);
       });
     };
     if constexpr (V::kAnyAngles) {
@@ -129,7 +128,7 @@ class RotationByF32 {
                            Vec& hi_b) const {
     const auto angle = [&](int64_t n)
                            ROPEKV_INLINE_LAMBDA { return angles_.Get(i, half, step, n); };
-    Turn<V, Order, V::kFused>(angle, lo_a, lo_b, hi_a, hi_b);
+    Turn<V>(angle, lo_a, lo_b, hi_a, hi_b);
   }
 
  private:

@@ -48,12 +48,13 @@ template <class V, Stores stores>
 Kernel FindUnrolled(const KernelTraits& traits) {
 #if HWY_TARGET == HWY_AVX3 && !defined(ROPEKV_FEWER_KERNELS)
   constexpr bool kStreams = stores == Stores::kStreaming;
-  constexpr bool kAlways = V::kSource == DType::kI32 || V::kSource == DType::kF32;
-  if constexpr (V::kStyle == RotaryStyle::kHalf && (kAlways ? !kStreams : !V::kAnyDTypes)) {
+  constexpr bool kReads32Bits = sizeof(typename V::Reader::T) == 4;
+  if constexpr (V::kStyle == RotaryStyle::kHalf && (kReads32Bits ? !kStreams : !V::kAnyDTypes)) {
+    constexpr int64_t k96 = kStreams ? 0 : 48;  // rows are no whole lines
     if (!traits.other_caches && kStreams == traits.ahead) {
       switch (traits.rotary_dim) {
         case 64: return Describe<V, 32, stores>();
-        case 96: return Describe < V, kStreams ? 0 : 48, stores > ();  // rows are no whole lines
+        case 96: return Describe<V, k96, stores>();
         case 128: return Describe<V, 64, stores>();
         case 256: return Describe<V, 128, stores>();
         default: break;
