@@ -8,8 +8,6 @@
 #define ROPEKV_KERNELS_ANGLES_INL_H_
 #endif
 
-#include <utility>
-
 #include "hwy/highway.h"
 #include "kernels/call.h"
 #include "kernels/formats-inl.h"
@@ -24,56 +22,32 @@ struct AngleRows {
   const void* cos;
   const void* sin;
   DType dtype;
-  int64_t half;   // KernelCall::rotary_half
-  int64_t upper;  // the entry of the first channel that is worked on beside channel 0
+  int64_t half;  // KernelCall::rotary_half
+  int64_t
+      upper;  // the channel that is worked on beside channel 0; of halves that share an entry, 0
+  bool half_width;  // an entry for each pair
 };
-
-// Each of `count` values twice.
-template <class T>
-void Duplicate(const T* from, int64_t count, T* to) {
-  int64_t i = 0;
-  const hn::CappedTag<T, 64 / sizeof(T)> d;
-  for (const auto lanes = static_cast<int64_t>(hn::Lanes(d)); i + lanes <= count; i += lanes) {
-    const auto values = hn::LoadU(d, from + i);
-    hn::StoreInterleaved2(values, values, d, to + 2 * i);
-  }
-  for (; i < count; ++i) to[2 * i] = to[2 * i + 1] = from[i];
-}
-
-// Room for cos and sin of a token.
-using AngleRoom = uint32_t[2][kMaxHeadDim];
-
-// The rows of a token. Interleaved pairs that share an entry get two, in `room`.
-template <class V>
-HWY_INLINE AngleRows RowsOf(const KernelCall& call, int64_t token, AngleRoom& room) {
-  const int64_t full = call.rotary_dim - call.rotary_half;
-  AngleRows rows = {call.cos[token], call.sin[token], call.angles_dtype, call.rotary_half,
-                    call.half_width_angles ? 0 : full};
-  if (V::kStyle == RotaryStyle::kHalf || !call.half_width_angles) return rows;
-  const auto duplicate = [&](auto unit) ROPEKV_INLINE_LAMBDA {
-    using T = decltype(unit);
-    for (const auto& [from, to] : {std::pair{&rows.cos, room[0]}, std::pair{&rows.sin, room[1]}}) {
-      Duplicate(static_cast<const T*>(*from), call.rotary_dim / 2, reinterpret_cast<T*>(to));
-      *from = to;
-    }
-  };
-  if (rows.dtype == DType::kF32) {
-    duplicate(uint32_t());
-  } else {
-    duplicate(uint16_t());
-  }
-  rows.upper = full;
-  return rows;
-}
 
 // Calls put(n, vector) for the eight vectors of the step that begins at `pair`.
 template <class V, class Format, class Put>
 HWY_INLINE void ReadAngles(const AngleRows& rows, int64_t pair, const Put& put) {
+  using Vec = Float32<FullVectors>;
+  constexpr bool kNeighbours = V::kStyle == RotaryStyle::kInterleaved;
   const FullVectors df;
-  const auto read = [&](const void* row, int64_t entry, int64_t n) ROPEKV_INLINE_LAMBDA {
-    Float32<FullVectors> a, b;
-    V::Order::template Read<Format>(df, static_cast<const typename Format::T*>(row) + entry, a, b);
-    if constexpr (V::kStyle == RotaryStyle::kInterleaved && !V::Order::kSplitsPairs) {
+  const auto read = [&](const void* row, int64_t channel, int64_t n) ROPEKV_INLINE_LAMBDA {
+    const auto* from = static_cast<const typename Format::T*>(row) + channel;
+    Vec a, b;
+    if (kNeighbours && rows.half_width) {
+      // An entry for each pair, wanted twice.
+      HWY_ALIGN float twice[2 * hn::MaxLanes(FullVectors())];
+      const hn::Rebind<typename Format::T, FullVectors> d;
+      const Vec entries = Format::ToF32(df, hn::LoadU(d, from - channel / 2));
+      hn::StoreInterleaved2(entries, entries, df, twice);
+      V::Order::Load(df, twice, a, b);
+    } else {
+      V::Order::template Read<Format>(df, from, a, b);
+    }
+    if constexpr (kNeighbours && !V::kSplitsPairs) {
       if (row == rows.sin) {
         a = hn::OddEven(a, hn::Neg(a));
         b = hn::OddEven(b, hn::Neg(b));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every kernel calls for what is rare: heads by the operations of the contract alone, and rows
-// of other dtypes than its own. In exact.cc, once for each target and not once for each kernel.
+// of other dtypes and strides than its own. In exact.cc, once for each target and not once for each
+// kernel.
 #if defined(ROPEKV_KERNELS_EXACT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ROPEKV_KERNELS_EXACT_INL_H_
 #undef ROPEKV_KERNELS_EXACT_INL_H_
@@ -14,8 +15,12 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
+// For a head's scales and offsets.
+using ExactRoom = float[2][kMaxHeadDim];
+
 // One head of one token: what a check has found in doubt, and everything on the scalar target.
-void ExactHead(const KernelCall& call, const PartCall& part, int64_t token, int64_t head);
+void ExactHead(const KernelCall& call, const PartCall& part, int64_t token, int64_t head,
+               ExactRoom& room);
 
 // A Kernel::run of nothing else.
 void RunExactly(const KernelCall& call);
@@ -25,6 +30,9 @@ void RunExactly(const KernelCall& call);
 void Widen(DType dtype, const void* from, int64_t count, float* to);
 void Narrow(DType dtype, const float* from, int64_t count, void* to);
 void AddInt32(const int32_t* a, const int32_t* b, int64_t count, int32_t* to);
+
+// A head's scales or offsets side by side: where they are, or in `room`.
+const float* Dense(const ScaleView& view, int64_t head, int64_t channels, float* room);
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -121,26 +121,6 @@ HWY_INLINE void RotatePairs(const KernelCall& call, int64_t token, Pairs pairs, 
   hi = hn::Add(Round(call, hn::Mul(b, cos_hi)), Round(call, hn::Mul(a, sin_hi)));
 }
 
-// A head's scales or offsets, which may have any strides.
-HWY_INLINE void LoadScales(const ScaleView& view, int64_t head, Pairs pairs, int64_t pair, Vec& lo,
-                           Vec& hi) {
-  const DF df;
-  const float* from = view.data + head * view.head_stride;
-  if (view.channel_stride == 1) return LoadPairs(from, pairs, pair, lo, hi);
-  const int64_t first = (pairs.neighbours ? 2 * pair : pair) * view.channel_stride;
-  const int64_t next = (pairs.neighbours ? 2 : 1) * view.channel_stride;
-  const int64_t distance = (pairs.neighbours ? 1 : pairs.distance) * view.channel_stride;
-  lo = hi = hn::Set(df, *from);
-  if (view.channel_stride == 0) return;
-  HWY_ALIGN float values[2][hn::MaxLanes(DF())];
-  for (int64_t i = 0; i < static_cast<int64_t>(hn::Lanes(df)); ++i) {
-    values[0][i] = from[first + i * next];
-    values[1][i] = from[first + i * next + distance];
-  }
-  lo = hn::Load(df, values[0]);
-  hi = hn::Load(df, values[1]);
-}
-
 // saturate_int8(rint(value)), as i32.
 HWY_INLINE Int32<DF> ToInt8(Vec value) {
   const DF df;
@@ -154,14 +134,15 @@ HWY_INLINE Int32<DF> ToInt8(Vec value) {
   return hn::ShiftRight<16>(hn::ShiftLeft<16>(sum));
 }
 
-HWY_INLINE void QuantisePairs(const PartCall& part, int64_t head, Pairs pairs, int64_t pair, Vec lo,
-                              Vec hi, void* row) {
+// `offsets` may be null.
+HWY_INLINE void QuantisePairs(const float* scales, const float* offsets, Pairs pairs, int64_t pair,
+                              Vec lo, Vec hi, void* row) {
   Vec lo_scale, hi_scale, lo_offset, hi_offset;
-  LoadScales(part.scale, head, pairs, pair, lo_scale, hi_scale);
+  LoadPairs(scales, pairs, pair, lo_scale, hi_scale);
   lo = hn::Div(lo, lo_scale);
   hi = hn::Div(hi, hi_scale);
-  if (part.offset.data) {
-    LoadScales(part.offset, head, pairs, pair, lo_offset, hi_offset);
+  if (offsets) {
+    LoadPairs(offsets, pairs, pair, lo_offset, hi_offset);
     lo = hn::Add(lo, lo_offset);
     hi = hn::Add(hi, hi_offset);
   }
@@ -180,7 +161,8 @@ HWY_INLINE void ForVectors(int64_t count, const Body& body) {
 
 }  // namespace
 
-void ExactHead(const KernelCall& call, const PartCall& part, int64_t token, int64_t head) {
+void ExactHead(const KernelCall& call, const PartCall& part, int64_t token, int64_t head,
+               ExactRoom& room) {
   const Pairs pairs = {.neighbours = part.rotated && call.interleaved,
                        .distance = part.channels / 2};
   const int64_t in_x = part.first_channel + head * call.head_dim;
@@ -190,6 +172,9 @@ void ExactHead(const KernelCall& call, const PartCall& part, int64_t token, int6
   char* row = part.rows ? static_cast<char*>(part.rows[token]) : nullptr;
   const int64_t row_element = part.row_offset + head * part.row_head_stride;
   if (row) row += row_element * ElementBytes(part.row_dtype);
+
+  const float* const scales = Dense(part.scale, head, part.channels, room[0]);
+  const float* const offsets = Dense(part.offset, head, part.channels, room[1]);
 
   ForVectors(part.channels / 2, [&](int64_t pair) ROPEKV_INLINE_LAMBDA {
     Vec lo, hi;
@@ -204,15 +189,16 @@ void ExactHead(const KernelCall& call, const PartCall& part, int64_t token, int6
     if (part.sink != Sink::kQuantise) {
       return WritePairs(part.row_dtype, lo, hi, row, pairs, pair);
     }
-    QuantisePairs(part, head, pairs, pair, lo, hi, row);
+    QuantisePairs(scales, offsets, pairs, pair, lo, hi, row);
   });
 }
 
 void RunExactly(const KernelCall& call) {
+  ExactRoom room;
   for (int64_t token = 0; token < call.num_tokens; ++token) {
     for (int p = 0; p < call.num_parts; ++p) {
       for (int64_t head = 0; head < call.parts[p].num_heads; ++head) {
-        ExactHead(call, call.parts[p], token, head);
+        ExactHead(call, call.parts[p], token, head, room);
       }
     }
   }
@@ -236,6 +222,14 @@ void Narrow(DType dtype, const float* from, int64_t count, void* to) {
       hn::StoreU(bits, hn::Rebind<T, DF>(), static_cast<T*>(to) + i);
     });
   });
+}
+
+const float* Dense(const ScaleView& view, int64_t head, int64_t channels, float* room) {
+  if (view.data == nullptr) return nullptr;
+  const float* const from = view.data + head * view.head_stride;
+  if (view.channel_stride == 1) return from;
+  for (int64_t i = 0; i < channels; ++i) room[i] = from[i * view.channel_stride];
+  return room;
 }
 
 void AddInt32(const int32_t* a, const int32_t* b, int64_t count, int32_t* to) {

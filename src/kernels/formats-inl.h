@@ -124,20 +124,15 @@ struct FormatBF16Base : AlwaysRight {
   }
 
 #if HWY_TARGET != HWY_SCALAR
-  // a, then b.
-  template <class DF>
+  template <LaneOrder order, class DF>
   static HWY_INLINE auto FromF32Pair(DF df, Float32<DF> a, Float32<DF> b, const Check<DF>&) {
-    // Arithmetic shifts, so that the signed packing, which saturates, finds what fits.
-    const auto packed =
-        Pack::To16(df, hn::ShiftRight<16>(Round(df, a)), hn::ShiftRight<16>(Round(df, b)));
-    return hn::BitCast(hn::Repartition<uint16_t, DF>(), packed);
-  }
-
-  // Alternately of a and b.
-  template <class DF>
-  static HWY_INLINE auto FromF32EvenOdd(DF df, Float32<DF> a, Float32<DF> b, const Check<DF>&) {
-    return hn::BitCast(hn::Repartition<uint16_t, DF>(),
-                       Pack::UpperEvenOdd(df, Round(df, a), Round(df, b)));
+    const hn::Repartition<uint16_t, DF> d16;
+    const auto packed = hn::BitCast(d16, PackUpper<order>(df, Round(df, a), Round(df, b)));
+    if constexpr (kPacksBlocks && order == LaneOrder::kInOrder) {
+      return CollectGroups<uint64_t>(d16, packed);
+    } else {
+      return packed;
+    }
   }
 #endif
 
@@ -176,23 +171,24 @@ struct FormatNativeBF16 : FormatBF16 {
     return _mm512_testn_epi16_mask(check.raw, _mm512_set1_epi16(0x4000)) != 0;
   }
 
-  template <class DF>
+  template <LaneOrder order, class DF>
   static HWY_INLINE Bits FromF32Pair(DF, Float32<DF> a, Float32<DF> b, Bits& check) {
     __m512i bits;
     // Written out, because Highway's target, which this is compiled for, is without AVX512_BF16.
     asm("vcvtne2ps2bf16 %2, %1, %0" : "=v"(bits) : "v"(b.raw), "v"(a.raw));
     // The two upper bits of the exponent are 01 or 10 for what is in range; this adds 1 to them.
     check.raw = _mm512_and_si512(check.raw, _mm512_add_epi16(bits, _mm512_set1_epi16(0x2000)));
+    if constexpr (order == LaneOrder::kInBlocks) {
+      bits = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7), bits);
+    } else if constexpr (order == LaneOrder::kEvenOdd) {
+      alignas(64) static constexpr auto kByTurns = [] {
+        std::array<uint16_t, 32> lanes{};
+        for (uint16_t i = 0; i < 32; ++i) lanes[i] = i / 2 + i % 2 * 16;
+        return lanes;
+      }();
+      bits = _mm512_permutexvar_epi16(_mm512_load_si512(kByTurns.data()), bits);
+    }
     return Bits{bits};
-  }
-
-  template <class DF>
-  static HWY_INLINE Bits FromF32EvenOdd(DF df, Float32<DF> a, Float32<DF> b, Bits& check) {
-    alignas(64) static constexpr uint16_t kOrder[] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
-                                                      21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
-                                                      11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    return Bits{
-        _mm512_permutexvar_epi16(_mm512_load_si512(kOrder), FromF32Pair(df, a, b, check).raw)};
   }
 };
 #endif

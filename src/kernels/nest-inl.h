@@ -54,11 +54,11 @@ class Nest {
   };
 
   union Scratch {
-    HWY_ALIGN AngleRoom angles;
     struct {
       typename V::Reader::Scratch reader;
       HWY_ALIGN float values[kMaxHeadDim];  // to be rounded to another dtype; or of a padding row
     } head;
+    ExactRoom exact;
   };
 
   // Where a head of each token of a tile goes.
@@ -78,20 +78,27 @@ class Nest {
       row_begin = HWY_MIN(row_begin, part.first_channel);
       row_end = HWY_MAX(row_end, part.first_channel + part.num_heads * call.head_dim);
     }
+    const bool shared = V::kStyle == RotaryStyle::kHalf && call.half_width_angles;
     Rotation rotation;
     Scratch scratch;
     for (int64_t token = 0; token < call.num_tokens; token += tokens) {
       Tile tile = {token, HWY_MIN(tokens, call.num_tokens - token), true, row_end, 0, {}, false};
       tile.next_row = tile.tokens * call.x_token_stride - (row_end - row_begin);
       for (int64_t i = 0; i < tile.count(); ++i) {
-        tile.usual &= rotation.Load(i, RowsOf<V>(call, token + i, scratch.angles));
+        const int64_t upper = call.rotary_dim - call.rotary_half;
+        tile.usual &= rotation.Load(i, {.cos = call.cos[token + i],
+                                        .sin = call.sin[token + i],
+                                        .dtype = call.angles_dtype,
+                                        .half = call.rotary_half,
+                                        .upper = shared ? 0 : upper,
+                                        .half_width = call.half_width_angles});
       }
       for (int p = 0; p < call.num_parts; ++p) {
         if (call.parts[p].num_heads) {
           HeadsOf(call, call.parts[p], tile, tile.failed[p], rotation, scratch);
         }
       }
-      if (HWY_UNLIKELY(tile.any_failed)) DoAgain(call, tile);
+      if (HWY_UNLIKELY(tile.any_failed)) DoAgain(call, tile, scratch.exact);
     }
     if constexpr (stores == Stores::kStreaming) hwy::FlushStream();
   }
@@ -99,12 +106,12 @@ class Nest {
  private:
   // Heads that failed, exactly. After all others: with a call among them, g++ keeps cos and sin in
   // memory.
-  static HWY_NOINLINE void DoAgain(const KernelCall& call, const Tile& tile) {
+  static HWY_NOINLINE void DoAgain(const KernelCall& call, const Tile& tile, ExactRoom& room) {
     for (int p = 0; p < call.num_parts; ++p) {
       for (int64_t i = 0; i < tile.count(); ++i) {
         for (int64_t head = 0; head < call.parts[p].num_heads; ++head) {
           if (tile.failed[p][i] >> (head % 64) & 1) {
-            ExactHead(call, call.parts[p], tile.token + i, head);
+            ExactHead(call, call.parts[p], tile.token + i, head, room);
           }
         }
       }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Vectors; from f32 to i32, and from 32 bits to 16 and 8.
+// Vectors; from f32 to i32, and from 32 bits to 16.
 #if defined(ROPEKV_KERNELS_PACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ROPEKV_KERNELS_PACK_INL_H_
 #undef ROPEKV_KERNELS_PACK_INL_H_
@@ -7,6 +7,8 @@
 #define ROPEKV_KERNELS_PACK_INL_H_
 #endif
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "hwy/highway.h"
@@ -49,60 +51,54 @@ HWY_INLINE Int32<DF> ToInt(DF, Float32<DF> value) {
 }
 
 #if HWY_TARGET != HWY_SCALAR
-// Packs two vectors of i32 into one of narrower lanes, in order; the values must fit.
-struct Pack {
-  // To 16 bits.
-  template <class DF, class VI = hn::Vec<hn::RebindToSigned<DF>>>
-  static HWY_INLINE auto To16(DF df, VI a, VI b) {
-    const hn::Repartition<int16_t, DF> d16;
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
-    return InOrder<uint64_t>(d16, hn::ReorderDemote2To(d16, a, b));
-#else
-    (void)df;
-    const hn::Rebind<int16_t, DF> half;
-    return hn::Combine(d16, hn::DemoteTo(half, b), hn::DemoteTo(half, a));
-#endif
-  }
+// Whether instructions that pack and unpack work within blocks of 128 bits: of a and b they make
+// four lanes of a, four of b, the next four of a ...
+inline constexpr bool kPacksBlocks = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3;
 
-  // The upper 16 bits of each lane, saturated to 8 bits.
-  template <class DF>
-  static HWY_INLINE auto UpperTo8(DF df, Int32<DF> a, Int32<DF> b) {
-    const hn::Half<hn::Repartition<int8_t, DF>> d8;
-    const hn::Repartition<int16_t, DF> d16;
-#if HWY_TARGET == HWY_AVX2
-    (void)df;
-    return InOrder<uint32_t>(d8, hn::DemoteTo(d8, hn::ReorderDemote2To(d16, hn::ShiftRight<16>(a),
-                                                                       hn::ShiftRight<16>(b))));
-#else
-    (void)df;
-    return hn::DemoteTo(d8, hn::ConcatOdd(d16, hn::BitCast(d16, b), hn::BitCast(d16, a)));
-#endif
-  }
+// Which lane of two vectors, a and b, holds which of consecutive channels: lanes-inl.h.
+enum class LaneOrder { kInOrder, kEvenOdd, kInBlocks };
 
-  // The upper 16 bits of each lane, alternately of a and b.
-  template <class DF>
-  static HWY_INLINE auto UpperEvenOdd(DF, Int32<DF> a, Int32<DF> b) {
-    const hn::Repartition<int16_t, DF> d16;
+// The upper 16 bits of each lane of a and b. Of vectors that are in order: as they are packed.
+template <LaneOrder order, class DF>
+HWY_INLINE auto PackUpper(DF, Int32<DF> a, Int32<DF> b) {
+  const hn::Repartition<int16_t, DF> d16;
+  if constexpr (order == LaneOrder::kEvenOdd) {
     return hn::OddEven(hn::BitCast(d16, b), hn::BitCast(d16, hn::ShiftRight<16>(a)));
+  } else if constexpr (kPacksBlocks) {
+    return hn::ReorderDemote2To(d16, hn::ShiftRight<16>(a), hn::ShiftRight<16>(b));
+  } else {
+    return hn::ConcatOdd(d16, hn::BitCast(d16, b), hn::BitCast(d16, a));
   }
+}
 
- private:
-  // The one-instruction packing of x86 works within blocks of 128 bits: it gives four lanes of a,
-  // four of b, the next four of a ... Group is as wide as four lanes.
-  template <class Group, class D>
-  static HWY_INLINE hn::Vec<D> InOrder(D d, hn::Vec<D> packed) {
-    const hn::Repartition<Group, D> d_group;
-    if constexpr (hn::MaxLanes(d_group) <= 2) {
-      return packed;
-    } else {
-      alignas(64) static constexpr Group kOrder4[] = {0, 2, 1, 3};
-      alignas(64) static constexpr Group kOrder8[] = {0, 2, 4, 6, 1, 3, 5, 7};
-      const Group* order = hn::MaxLanes(d_group) == 4 ? kOrder4 : kOrder8;
-      return hn::BitCast(d, hn::TableLookupLanes(hn::BitCast(d_group, packed),
-                                                 hn::SetTableIndices(d_group, order)));
-    }
-  }
-};
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+// 16-bit lanes saturated to 8, as they are packed. Highway 1.0.3 has it for 128 bits only.
+template <class V16>
+HWY_INLINE auto PackBytes(V16 a, V16 b) {
+  using V8 = hn::Vec<hn::Repartition<int8_t, FullVectors>>;
+#if HWY_TARGET == HWY_AVX3
+  return V8{_mm512_packs_epi16(a.raw, b.raw)};
+#else
+  return V8{_mm256_packs_epi16(a.raw, b.raw)};
+#endif
+}
+#endif
+
+// Blocks of 128 bits that hold a Group of each of some vectors: first all groups of the first
+// vector, then those of the next.
+template <class Group, class D>
+HWY_INLINE hn::Vec<D> CollectGroups(D d, hn::Vec<D> blocks) {
+  const hn::Repartition<Group, D> d_group;
+  constexpr size_t kGroups = hn::MaxLanes(d_group), kVectors = 16 / sizeof(Group);
+  alignas(64) static constexpr auto kOrder = [] {
+    std::array<Group, kGroups> order{};
+    constexpr size_t kBlocks = kGroups / kVectors;
+    for (size_t i = 0; i < kGroups; ++i) order[i] = i % kBlocks * kVectors + i / kBlocks;
+    return order;
+  }();
+  return hn::BitCast(d, hn::TableLookupLanes(hn::BitCast(d_group, blocks),
+                                             hn::SetTableIndices(d_group, kOrder.data())));
+}
 #endif
 
 }  // namespace ropekv::internal::HWY_NAMESPACE

@@ -13,32 +13,14 @@
 
 #include "hwy/highway.h"
 #include "kernels/call.h"
+#include "kernels/exact-inl.h"
 #include "kernels/lanes-inl.h"
 
 #if HWY_TARGET != HWY_SCALAR
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
-// A step of a head's scales or offsets, which may have any strides.
-template <class Order, class DF>
-HWY_INLINE void LoadScales(DF df, const ScaleView& view, int64_t head, int64_t channel,
-                           Float32<DF>& a, Float32<DF>& b) {
-  const float* from = view.data + head * view.head_stride + channel * view.channel_stride;
-  if (view.channel_stride == 0) {
-    a = b = hn::Set(df, *from);
-    return;
-  }
-  HWY_ALIGN float values[2 * hn::MaxLanes(DF())];
-  if (HWY_UNLIKELY(view.channel_stride != 1)) {
-    for (size_t i = 0; i < 2 * hn::Lanes(df); ++i) {
-      values[i] = from[static_cast<int64_t>(i) * view.channel_stride];
-    }
-    from = values;
-  }
-  Order::Load(df, from, a, b);
-}
-
-// The same without a division: value * (1 / scale) + offset in units of 2^-16, with half an int8
+// Without a division: value * (1 / scale) + offset in units of 2^-16, with half an int8
 // step added for rounding. Where the fraction is nearly 0 this may be wrong: its Check fails, and
 // the head is done again by division (docs/numerics.md, lemma 5). That is for every tie, NaN and
 // infinity, and for one value in 16384 of ordinary data, or in 8192 with offsets.
@@ -108,10 +90,12 @@ void PrepareTables(const PartCall& part) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
   const auto fill = [&](const ScaleView& view, float* table, const auto& prepare) HWY_ATTR {
     for (int64_t head = 0; head < part.num_heads; ++head) {
+      float room[kMaxHeadDim];
+      const float* const values = Dense(view, head, part.channels, room);
       ForSteps<0>(df, part.half, [&](int64_t, int64_t pair) ROPEKV_INLINE_LAMBDA {
         for (const int64_t channel : {pair, part.channels - part.half + pair}) {
           Float32<DF> a, b;
-          LoadScales<Order>(df, view, head, channel, a, b);
+          Order::Load(df, values + channel, a, b);
           hn::StoreU(prepare(a), df, table);
           hn::StoreU(prepare(b), df, table + lanes);
           table += 2 * lanes;

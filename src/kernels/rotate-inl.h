@@ -84,7 +84,7 @@ HWY_INLINE void Turn(const Angle& angle, Vec& lo_a, Vec& lo_b, Vec& hi_a, Vec& h
   if constexpr (V::kStyle == RotaryStyle::kHalf) {
     Rotate<Round, fused>(df, angle(0), angle(2), angle(4), angle(6), lo_a, hi_a);
     Rotate<Round, fused>(df, angle(1), angle(3), angle(5), angle(7), lo_b, hi_b);
-  } else if constexpr (V::Order::kSplitsPairs) {
+  } else if constexpr (V::kSplitsPairs) {
     Rotate<Round, fused>(df, angle(0), angle(2), angle(1), angle(3), lo_a, lo_b);
     Rotate<Round, fused>(df, angle(4), angle(6), angle(5), angle(7), hi_a, hi_b);
   } else {
@@ -137,14 +137,12 @@ class RotationByF32 {
 
 #if HWY_TARGET == HWY_AVX3
 // Both products of bf16 and their sum by one instruction, which flushes subnormal numbers
-// (docs/numerics.md, lemma 4). It works on 32-bit lanes that hold both channels of a pair, as
-// interleaved ones lie in memory; the halves of a head are interleaved here. So are the angles:
-// (cos, -sin) for the first channel of a pair, (sin, cos) for the second. Four vectors a step; for
-// up to 128 pairs they stay in registers.
+// (docs/numerics.md, lemma 4). It works on 32-bit lanes that hold both channels of a pair: the
+// halves of a head are interleaved. So are the angles: (cos, -sin) for the first channel of a pair,
+// (sin, cos) for the second. Four vectors a step; for up to 128 pairs they stay in registers.
 template <class V, int64_t kPairs>
 class RotationByBF16Dot {
   using DF = FullVectors;
-  static constexpr bool kHalf = V::kStyle == RotaryStyle::kHalf;
 
  public:
   // Whether lemma 4 takes these angles: each is 0, or in size from 2^-126 to 2^32.
@@ -163,26 +161,12 @@ class RotationByBF16Dot {
     ForSteps<kPairs>(DF(), rows.half, [&](int64_t step, int64_t pair) ROPEKV_INLINE_LAMBDA {
       const __m512i cos_lo = load(rows.cos, pair), cos_hi = load(rows.cos, rows.upper + pair);
       const __m512i sin_lo = load(rows.sin, pair), sin_hi = load(rows.sin, rows.upper + pair);
+      const __m512i minus_sin = _mm512_xor_si512(sin_lo, sign);
       __m512i* to = angles_ + 4 * step;
-      if constexpr (kHalf) {
-        const __m512i minus_sin = _mm512_xor_si512(sin_lo, sign);
-        to[0] = _mm512_unpacklo_epi16(cos_lo, minus_sin);
-        to[1] = _mm512_unpackhi_epi16(cos_lo, minus_sin);
-        to[2] = _mm512_unpacklo_epi16(sin_hi, cos_hi);
-        to[3] = _mm512_unpackhi_epi16(sin_hi, cos_hi);
-      } else {
-        const auto first = [&](__m512i cos, __m512i sin) ROPEKV_INLINE_LAMBDA {
-          return _mm512_mask_mov_epi16(cos, 0xAAAAAAAA,
-                                       _mm512_slli_epi32(_mm512_xor_si512(sin, sign), 16));
-        };
-        const auto second = [&](__m512i cos, __m512i sin) ROPEKV_INLINE_LAMBDA {
-          return _mm512_mask_mov_epi16(cos, 0x55555555, _mm512_srli_epi32(sin, 16));
-        };
-        to[0] = first(cos_lo, sin_lo);
-        to[1] = second(cos_lo, sin_lo);
-        to[2] = first(cos_hi, sin_hi);
-        to[3] = second(cos_hi, sin_hi);
-      }
+      to[0] = _mm512_unpacklo_epi16(cos_lo, minus_sin);
+      to[1] = _mm512_unpackhi_epi16(cos_lo, minus_sin);
+      to[2] = _mm512_unpacklo_epi16(sin_hi, cos_hi);
+      to[3] = _mm512_unpackhi_epi16(sin_hi, cos_hi);
     });
     return ok == ~__mmask32{0};
   }
@@ -202,18 +186,11 @@ class RotationByBF16Dot {
     largest.raw = _mm512_max_epu16(
         largest.raw, _mm512_max_epu16(_mm512_add_epi16(x_lo, x_lo), _mm512_add_epi16(x_hi, x_hi)));
     const __m512i* angles = angles_ + 4 * step;
-    if constexpr (kHalf) {
-      const __m512i a = _mm512_unpacklo_epi16(x_lo, x_hi), b = _mm512_unpackhi_epi16(x_lo, x_hi);
-      lo_a = Dot(a, angles[0]);
-      lo_b = Dot(b, angles[1]);
-      hi_a = Dot(a, angles[2]);
-      hi_b = Dot(b, angles[3]);
-    } else {
-      lo_a = Dot(x_lo, angles[0]);
-      lo_b = Dot(x_lo, angles[1]);
-      hi_a = Dot(x_hi, angles[2]);
-      hi_b = Dot(x_hi, angles[3]);
-    }
+    const __m512i a = _mm512_unpacklo_epi16(x_lo, x_hi), b = _mm512_unpackhi_epi16(x_lo, x_hi);
+    lo_a = Dot(a, angles[0]);
+    lo_b = Dot(b, angles[1]);
+    hi_a = Dot(a, angles[2]);
+    hi_b = Dot(b, angles[3]);
   }
 
   static HWY_INLINE bool TooLarge(Largest largest) {

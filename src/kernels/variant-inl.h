@@ -42,12 +42,9 @@ struct Variant {
   static constexpr int64_t kTile = kSource == DType::kI32 ? 4 : 1;
 
 #if HWY_TARGET == HWY_AVX3
-  static constexpr bool kDot = native_bf16 && kBothBF16;
+  static constexpr bool kDot = native_bf16 && kBothBF16 && kStyle == RotaryStyle::kHalf;
   using FastFormat =
       std::conditional_t<native_bf16 && kOutput == DType::kBF16, FormatNativeBF16, RoundedFormat>;
-  using Order = std::conditional_t<
-      !kBothBF16, InOrder,
-      std::conditional_t<kDot && kStyle == RotaryStyle::kHalf, Unpacked, EvenOdd>>;
   template <int64_t kPairs>
   using Angles = std::conditional_t<kTile == 1 && kPairs != 0 && kPairs <= 64,
                                     AnglesInRegisters<kPairs>, AnglesInMemory>;
@@ -57,10 +54,13 @@ struct Variant {
 #else
   static constexpr bool kDot = false;
   using FastFormat = RoundedFormat;
-  using Order = std::conditional_t<kBothBF16, EvenOdd, InOrder>;
   template <int64_t kPairs>
   using Rotation = RotationByF32<Variant, AnglesInMemory, kPairs>;
 #endif
+  static constexpr bool kSplitsPairs = kStyle == RotaryStyle::kInterleaved && kBothBF16;
+  using Order = Lanes<kDot        ? LaneOrder::kInBlocks
+                      : kBothBF16 ? LaneOrder::kEvenOdd
+                                  : LaneOrder::kInOrder>;
 };
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
