@@ -57,7 +57,7 @@ TEST(Threads, SmallCallsWakeNobody) {
   EXPECT_EQ(ThreadsOfThisProcess(), before);
 
   if (std::thread::hardware_concurrency() == 1) return;
-  Problem large = SampleProblem(AllVariants()[0], Flavour::kPlain, 5, 4000);
+  Problem large = SampleProblem(AllVariants()[0], Flavour::kPlain, 5, 400);
   const Plan large_plan = MakePlan(large.spec()).value();
   EXPECT_EQ(RunAndCompare(large, large_plan, {.num_threads = 2}), "");
   EXPECT_GT(ThreadsOfThisProcess(), before);
@@ -103,7 +103,7 @@ TEST(Slices, StayInside) {
 TEST(Threads, ManyCallersOnOnePlan) {
   for (const Variant& variant : AllVariants()) {
     Rng rng(11);
-    const Spec spec = SampleSpec(rng, variant, {.max_tokens = 300});
+    const Spec spec = SampleSpec(rng, variant, {.max_tokens = 60});
     const Plan plan = MakePlan(spec).value();
     ASSERT_GT(plan.num_tokens(), 0);
     std::atomic<int> compared{0};
