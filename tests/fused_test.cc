@@ -54,7 +54,8 @@ TEST_P(FusedTest, EqualsReference) {
 
 // What a target of this name can do, written down a second time.
 bool CanStream(Target target) {
-  return target == Target::kAvx512Bf16 || target == Target::kAvx512 || target == Target::kAvx2;
+  return target == Target::kAvx512Bf16Dot || target == Target::kAvx512Bf16 ||
+         target == Target::kAvx512 || target == Target::kAvx2;
 }
 
 // The same for a call beyond the caches: heads of whole lines.

@@ -27,7 +27,8 @@ struct Heads {
   int64_t head_dim;
   bool packed;                           // even if every tensor is dense
   int64_t step_512, step_256, step_128;  // 2: the scalar kernel
-  int64_t unrolled;  // with 32 registers of 512 bits, in the caches or 16 bits streamed
+  // With 32 registers of 512 bits, in the caches or, up to heads of 128, 16 bits streamed.
+  int64_t unrolled;
   bool streams;
 };
 constexpr Heads kHeads[] = {
@@ -47,7 +48,10 @@ constexpr bool kUnrolls = false;
 constexpr bool kUnrolls = true;
 #endif
 
-bool Is512(Target target) { return target == Target::kAvx512Bf16 || target == Target::kAvx512; }
+bool Is512(Target target) {
+  return target == Target::kAvx512Bf16Dot || target == Target::kAvx512Bf16 ||
+         target == Target::kAvx512;
+}
 bool Streams(Target target) { return Is512(target) || target == Target::kAvx2; }
 
 // `longest` is the step of the longest heads.
@@ -56,6 +60,7 @@ int64_t StepOf(const Heads& heads, Target target, int64_t longest) {
     // Their vectors are as long as the processor's; heads too short for them are left to NEON.
     case Target::kSve:
     case Target::kSve2: return longest <= heads.step_512 ? longest : heads.step_128;
+    case Target::kAvx512Bf16Dot:
     case Target::kAvx512Bf16:
     case Target::kAvx512: return heads.step_512;
     case Target::kAvx2: return heads.step_256;
@@ -96,13 +101,14 @@ class PathTest : public ::testing::TestWithParam<std::tuple<Variant, Target>> {
     return spec;
   }
 
-  // bf16 by dot products only in vectors of 512 bits.
+  // bf16 by instructions of AVX512_BF16 only in vectors of 512 bits.
   Rotation RotationOf(int64_t step) const {
     const auto& [variant, target] = GetParam();
     const bool f32 = variant.source == DType::kI32 || variant.source == DType::kF32;
     if (step == 2 || f32) return Rotation::kExact;
     if (variant.source == DType::kBF16) {
-      return target == Target::kAvx512Bf16 && step == 32 ? Rotation::kBF16Dot : Rotation::kExact;
+      if (step != 32 || target == Target::kAvx512) return Rotation::kExact;
+      return target == Target::kAvx512Bf16Dot ? Rotation::kBF16Dot : Rotation::kFused;
     }
     return variant.numerics == Numerics::kAscend ? Rotation::kExact : Rotation::kFused;
   }
@@ -125,7 +131,7 @@ TEST_P(PathTest, ByHeadDim) {
           const int64_t step = StepOf(heads, target, longest);
           const bool streams = heads.streams && beyond_caches && aligned && Streams(target);
           const bool reads_32_bits = ElementBytes(spec.x.dtype) == 4;
-          const bool fast = !beyond_caches || (streams && !reads_32_bits);
+          const bool fast = !beyond_caches || (streams && !reads_32_bits && heads.head_dim <= 128);
           const int64_t unrolled = kUnrolls && Is512(target) && fast ? heads.unrolled : 0;
           EXPECT_EQ(IsPacked(plan), heads.packed);
           EXPECT_EQ(kernel.step, step);

@@ -259,8 +259,9 @@ TEST(Targets, ByEnvironment) {
 TEST(Targets, OfAnotherProcessor) {
   Spec spec = SimpleSpec(kPaged);
   int foreign = 0;
-  for (const Target target : {Target::kAvx512Bf16, Target::kAvx512, Target::kAvx2, Target::kSse4,
-                              Target::kNeon, Target::kSve, Target::kSve2}) {
+  for (const Target target :
+       {Target::kAvx512Bf16Dot, Target::kAvx512Bf16, Target::kAvx512, Target::kAvx2, Target::kSse4,
+        Target::kNeon, Target::kSve, Target::kSve2}) {
     bool usable = false;
     for (const Target here : UsableTargets()) usable = usable || here == target;
     if (usable) continue;

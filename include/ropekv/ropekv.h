@@ -50,7 +50,8 @@ enum class Target : uint8_t {
   kSse4,
   kAvx2,
   kAvx512,
-  kAvx512Bf16,
+  kAvx512Bf16,     // bf16 rounded by AVX512_BF16
+  kAvx512Bf16Dot,  // and rotated by its dot products
   kNeon,
   kSve,
   kSve2

@@ -101,6 +101,9 @@ enum class Rotation : uint8_t {
   kBF16Dot,  // both products and the sum by one instruction of AVX512_BF16
 };
 
+// What a target does by instructions of AVX512_BF16.
+enum class NativeBF16 : uint8_t { kNothing, kRounding, kRoundingAndDot };
+
 // One instance of the nest in nest-inl.h, and what it is made for.
 struct Kernel {
   void (*run)(const KernelCall& call) = nullptr;

@@ -11,6 +11,7 @@
 #include "kernels/exact-inl.h"
 #include "kernels/formats-inl.h"
 #include "kernels/pack-inl.h"
+#include "kernels/quantise-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
@@ -238,6 +239,14 @@ void AddInt32(const int32_t* a, const int32_t* b, int64_t count, int32_t* to) {
     hn::StoreU(hn::Add(hn::LoadU(di, a + i), hn::LoadU(di, b + i)), di, to + i);
   });
 }
+
+#if HWY_TARGET != HWY_SCALAR
+template void PrepareTables<LaneOrder::kInOrder>(const PartCall&);
+template void PrepareTables<LaneOrder::kEvenOdd>(const PartCall&);
+#if HWY_TARGET == HWY_AVX3
+template void PrepareTables<LaneOrder::kInBlocks>(const PartCall&);
+#endif
+#endif
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

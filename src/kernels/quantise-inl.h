@@ -22,7 +22,7 @@ namespace ropekv::internal::HWY_NAMESPACE {
 
 // Without a division: value * (1 / scale) + offset in units of 2^-16, with half an int8
 // step added for rounding. Where the fraction is nearly 0 this may be wrong: its Check fails, and
-// the head is done again by division (docs/numerics.md, lemma 5). That is for every tie, NaN and
+// the head is done again by division (docs/numerics.md, lemma 6). That is for every tie, NaN and
 // infinity, and for one value in 16384 of ordinary data, or in 8192 with offsets.
 template <class DF>
 struct QuantiseByReciprocal {
@@ -83,8 +83,9 @@ struct QuantiseByReciprocal {
 //   lo_a | lo_b | hi_a | hi_b      each a vector, its lanes in the Order of the kernel
 //
 // Without offsets all shifts are the same, and the table has those of one step.
-template <class Order, class DF>
+template <LaneOrder order>
 void PrepareTables(const PartCall& part) {
+  using DF = FullVectors;
   using Fast = QuantiseByReciprocal<DF>;
   const DF df;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
@@ -95,7 +96,7 @@ void PrepareTables(const PartCall& part) {
       ForSteps<0>(df, part.half, [&](int64_t, int64_t pair) ROPEKV_INLINE_LAMBDA {
         for (const int64_t channel : {pair, part.channels - part.half + pair}) {
           Float32<DF> a, b;
-          Order::Load(df, values + channel, a, b);
+          Lanes<order>::Load(df, values + channel, a, b);
           hn::StoreU(prepare(a), df, table);
           hn::StoreU(prepare(b), df, table + lanes);
           table += 2 * lanes;
@@ -115,6 +116,11 @@ void PrepareTables(const PartCall& part) {
     }
   }
 }
+
+// In exact.cc, once for each target.
+extern template void PrepareTables<LaneOrder::kInOrder>(const PartCall&);
+extern template void PrepareTables<LaneOrder::kEvenOdd>(const PartCall&);
+extern template void PrepareTables<LaneOrder::kInBlocks>(const PartCall&);
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

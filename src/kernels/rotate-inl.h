@@ -47,7 +47,7 @@ struct Rounding<Numerics::kAscend, source> {
 };
 
 // The two channels of pairs, a vector each. The sums are left as f32; who takes them rounds them.
-// `fused` needs exact products: lemma 1.
+// `fused` needs exact products: lemmas 1 and 5.
 template <class Round, bool fused, class DF, class Vec = Float32<DF>>
 HWY_INLINE void Rotate(DF df, Vec cos_lo, Vec sin_lo, Vec cos_hi, Vec sin_hi, Vec& lo, Vec& hi) {
   const auto a = Round::Input(df, lo);

@@ -7,6 +7,9 @@
 #include "hwy/foreach_target.h"
 // clang-format on
 
+#include <algorithm>
+#include <type_traits>
+
 #include "hwy/highway.h"
 #include "kernels/call.h"
 #include "kernels/exact-inl.h"
@@ -23,7 +26,7 @@ namespace {
 
 #if HWY_TARGET == HWY_SCALAR
 
-template <DType source, DType output, Numerics numerics, bool native_bf16, RotaryStyle style>
+template <DType source, DType output, Numerics numerics, NativeBF16 native, RotaryStyle style>
 Kernel FindForDTypes(const KernelTraits&) {
   return {.run = &RunExactly, .step = 2, .exact = true};
 }
@@ -34,7 +37,7 @@ template <class V, int64_t kPairs, Stores stores>
 Kernel Describe() {
   using enum Rotation;
   return {.run = &Nest<V, kPairs, stores>::Run,
-          .prepare = &PrepareTables<typename V::Order, FullVectors>,
+          .prepare = &PrepareTables<V::kOrder>,
           .step = 2 * static_cast<int64_t>(hn::Lanes(FullVectors())),
           .unrolled_pairs = kPairs,
           .rotation = V::kDot     ? kBF16Dot
@@ -50,13 +53,14 @@ Kernel FindUnrolled(const KernelTraits& traits) {
   constexpr bool kStreams = stores == Stores::kStreaming;
   constexpr bool kReads32Bits = sizeof(typename V::Reader::T) == 4;
   if constexpr (V::kStyle == RotaryStyle::kHalf && (kReads32Bits ? !kStreams : !V::kAnyDTypes)) {
-    constexpr int64_t k96 = kStreams ? 0 : 48;  // rows are no whole lines
+    constexpr int64_t k96 = kStreams ? 0 : 48;    // rows are no whole lines
+    constexpr int64_t k256 = kStreams ? 0 : 128;  // memory is what takes the time
     if (!traits.other_caches && kStreams == traits.ahead) {
       switch (traits.rotary_dim) {
         case 64: return Describe<V, 32, stores>();
         case 96: return Describe<V, k96, stores>();
         case 128: return Describe<V, 64, stores>();
-        case 256: return Describe<V, 128, stores>();
+        case 256: return Describe<V, k256, stores>();
         default: break;
       }
     }
@@ -81,31 +85,40 @@ Kernel FindFor(const KernelTraits& traits) {
   return FindUnrolled<V, Stores::kOrdinary>(traits);
 }
 
-template <DType source, DType output, Numerics numerics, bool native_bf16, RotaryStyle style>
+// What of it such a variant uses. Those that use the same are one.
+constexpr NativeBF16 Useful(NativeBF16 native, DType source, DType output, RotaryStyle style,
+                            bool any_dtypes) {
+  if (output != DType::kBF16) return NativeBF16::kNothing;
+  const bool dot = source == DType::kBF16 && style == RotaryStyle::kHalf && !any_dtypes;
+  return dot ? native : std::min(native, NativeBF16::kRounding);
+}
+
+template <DType source, DType output, Numerics numerics, NativeBF16 native, RotaryStyle style>
 Kernel FindForDTypes(const KernelTraits& traits) {
+  const auto find = [&](auto any_dtypes) {
+    constexpr bool kAny = decltype(any_dtypes)::value;
+    constexpr NativeBF16 kNative = Useful(native, source, output, style, kAny);
+    return FindFor<Variant<source, output, numerics, kNative, style, kAny> >(traits);
+  };
   // Floating-point x of 16 bits is faster where its products are exact.
   constexpr bool kAnyAlways = source == DType::kI32 || source == DType::kF32;
-  if (kAnyAlways || traits.wide_angles || traits.other_caches) {
-    return FindFor<Variant<source, output, numerics, native_bf16, style, true> >(traits);
-  }
-  return FindFor<Variant<source, output, numerics, native_bf16, style, kAnyAlways> >(traits);
+  if (traits.wide_angles || traits.other_caches) return find(std::true_type());
+  return find(std::bool_constant<kAnyAlways>());
 }
 
 #endif
 
-template <bool native_bf16>
+template <NativeBF16 native>
 Kernel Find(const KernelTraits& traits) {
   using enum RotaryStyle;
   Kernel kernel;
-#define ROPEKV_FIND(SOURCE, OUTPUT, NUMERICS)                                                  \
-  if (traits.output == DType::OUTPUT && traits.numerics == Numerics::NUMERICS) {               \
-    constexpr bool kNative = native_bf16 && DType::OUTPUT == DType::kBF16;                     \
-    kernel =                                                                                   \
-        traits.style == kHalf                                                                  \
-            ? FindForDTypes<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, kNative, kHalf>( \
-                  traits)                                                                      \
-            : FindForDTypes<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, kNative,         \
-                            kInterleaved>(traits);                                             \
+#define ROPEKV_FIND(SOURCE, OUTPUT, NUMERICS)                                                      \
+  if (traits.output == DType::OUTPUT && traits.numerics == Numerics::NUMERICS) {                   \
+    kernel = traits.style == kHalf                                                                 \
+                 ? FindForDTypes<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, native, kHalf>( \
+                       traits)                                                                     \
+                 : FindForDTypes<DType::SOURCE, DType::OUTPUT, Numerics::NUMERICS, native,         \
+                                 kInterleaved>(traits);                                            \
   }
   ROPEKV_CONCAT(ROPEKV_VARIANTS_OF_, ROPEKV_SOURCE)
   (ROPEKV_FIND)
@@ -123,7 +136,7 @@ namespace ropekv::internal {
 FindInUnit* ROPEKV_CONCAT(UnitOf_, ROPEKV_SOURCE)(Target target) {
   switch (target) {
 #define ROPEKV_TARGET_CASE(target, name, bit, choose, native) \
-  case Target::target: return choose(Find<native>);
+  case Target::target: return choose(Find<NativeBF16::native>);
     ROPEKV_TARGETS(ROPEKV_TARGET_CASE)
 #undef ROPEKV_TARGET_CASE
     default: return nullptr;

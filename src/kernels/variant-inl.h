@@ -21,7 +21,7 @@ HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
 // One variant on one target: which way is fast, beside the exact one.
-template <DType source_t, DType output_t, Numerics numerics_t, bool native_bf16,
+template <DType source_t, DType output_t, Numerics numerics_t, NativeBF16 native_t,
           RotaryStyle style_t, bool any_dtypes_t>
 struct Variant {
   static constexpr DType kSource = source_t;
@@ -37,14 +37,16 @@ struct Variant {
   static constexpr bool kBothBF16 =
       !kAnyAngles && kSource == DType::kBF16 && kOutput == DType::kBF16;
   using RoundedFormat = std::conditional_t<kBothBF16, FormatBF16Base<true>, FormatOf<kOutput>>;
-  static constexpr bool kFused =
-      !kAnyAngles && kSource == DType::kF16 && numerics_t == Numerics::kFloat32;
+  // Whether products are fused with the sum: docs/numerics.md, lemmas 1 and 5.
+  static constexpr bool kFused = kSource == DType::kF16
+                                     ? !kAnyAngles && numerics_t == Numerics::kFloat32
+                                     : kBothBF16 && native_t == NativeBF16::kRounding;
   static constexpr int64_t kTile = kSource == DType::kI32 ? 4 : 1;
 
 #if HWY_TARGET == HWY_AVX3
-  static constexpr bool kDot = native_bf16 && kBothBF16 && kStyle == RotaryStyle::kHalf;
+  static constexpr bool kDot = native_t == NativeBF16::kRoundingAndDot;
   using FastFormat =
-      std::conditional_t<native_bf16 && kOutput == DType::kBF16, FormatNativeBF16, RoundedFormat>;
+      std::conditional_t<native_t == NativeBF16::kNothing, RoundedFormat, FormatNativeBF16>;
   template <int64_t kPairs>
   using Angles = std::conditional_t<kTile == 1 && kPairs != 0 && kPairs <= 64,
                                     AnglesInRegisters<kPairs>, AnglesInMemory>;
@@ -58,9 +60,10 @@ struct Variant {
   using Rotation = RotationByF32<Variant, AnglesInMemory, kPairs>;
 #endif
   static constexpr bool kSplitsPairs = kStyle == RotaryStyle::kInterleaved && kBothBF16;
-  using Order = Lanes<kDot        ? LaneOrder::kInBlocks
-                      : kBothBF16 ? LaneOrder::kEvenOdd
-                                  : LaneOrder::kInOrder>;
+  static constexpr LaneOrder kOrder = kDot        ? LaneOrder::kInBlocks
+                                      : kBothBF16 ? LaneOrder::kEvenOdd
+                                                  : LaneOrder::kInOrder;
+  using Order = Lanes<kOrder>;
 };
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
