@@ -13,7 +13,7 @@ if [[ ${1:-} == test ]]; then
     python3-numpy)
 elif [[ ${1:-} == aarch64 ]]; then
   packages+=(g++-aarch64-linux-gnu python3 python3-numpy qemu-user
-    lib{fmt,gmock,gtest,hwy,tbb}-dev:arm64)
+    lib{fmt,gmock,gtest,hwy,tbb}-dev:arm64 libgomp1:arm64)
 elif [[ ${1:-} == python ]]; then
   packages+=(python3-dev python3-venv)
 elif [[ $# -gt 0 ]]; then
