@@ -12,6 +12,7 @@
 #include "support/every_kernel.h"
 #include "support/problem.h"
 #include "support/sampler.h"
+#include "support/share.h"
 #include "support/simple_case.h"
 #include "support/streaming_plan.h"
 
@@ -137,7 +138,7 @@ TEST_P(BoundTest, RandomCallsEqualUnbound) {
   for (const Flavour flavour : kFlavours) {
     for (uint64_t seed = 0; seed < 12; ++seed) {
       Rng rng(seed);
-      Spec spec = SampleSpec(rng, variant, {.max_tokens = 20});
+      Spec spec = SampleSpec(rng, variant, {.max_tokens = Share(20)});
       spec.target = target;
       SCOPED_TRACE(::testing::Message() << Name(flavour) << " seed " << seed);
       const Plan plan = MakeStreamingPlan(spec, rng.Chance(0.5)).value();
@@ -147,7 +148,7 @@ TEST_P(BoundTest, RandomCallsEqualUnbound) {
       ASSERT_EQ(CompareBound(problem, plan, *bound, &coverage), "");
     }
   }
-  EXPECT_GT(coverage.changed_bytes, 100000);
+  EXPECT_GT(coverage.changed_bytes, Share(100000));
   EXPECT_GT(coverage.nan, 100);
 }
 

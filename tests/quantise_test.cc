@@ -12,6 +12,7 @@
 #include "reference/number_formats.h"
 #include "ropekv/ropekv.h"
 #include "support/rng.h"
+#include "support/share.h"
 
 namespace ropekv::testing {
 namespace {
@@ -140,7 +141,7 @@ TEST_P(QuantiseTest, QuotientsNearHalves) {
   int64_t ties = 0;        // the level before rounding is a half
   int64_t reciprocal = 0;  // a product with the reciprocal would give another level
   for (const int64_t tokens : {1, 2, 5, 16, 150}) {
-    for (int round = 0; round < 40; ++round) {
+    for (int64_t round = 0; round < Share(40); ++round) {
       const Halves halves = MakeHalves(rng, x_dtype, tokens, offsets);
       for (const Target target : UsableTargets()) {
         SCOPED_TRACE(::testing::Message() << Name(target) << ", " << tokens << " tokens");

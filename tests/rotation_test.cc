@@ -10,6 +10,7 @@
 
 #include "reference/number_formats.h"
 #include "support/problem.h"
+#include "support/share.h"
 #include "support/streaming_plan.h"
 
 namespace ropekv::testing {
@@ -87,10 +88,10 @@ class RotationTest : public ::testing::TestWithParam<Target> {};
 
 // `problems` of so many tokens, in and beyond the caches, with and without k and v as outputs.
 // Returns how many products were not exact.
-int64_t CompareAll(Target target, DType dtype, int64_t tokens, uint64_t problems) {
+int64_t CompareAll(Target target, DType dtype, int64_t tokens, int64_t problems) {
   const auto& format = dtype == DType::kBF16 ? reference::kBfloat16 : reference::kBinary16;
   int64_t inexact = 0;
-  for (uint64_t seed = 0; seed < problems; ++seed) {
+  for (uint64_t seed = 0; seed < static_cast<uint64_t>(problems); ++seed) {
     Spec spec = DenseSpec({.batch = tokens,
                            .num_q_heads = kQHeads,
                            .num_kv_heads = kKvHeads,
@@ -125,8 +126,9 @@ int64_t CompareAll(Target target, DType dtype, int64_t tokens, uint64_t problems
 
 TEST_P(RotationTest, EdgesOfTheRange) {
   // Of one and two tokens k is made otherwise.
-  for (const auto& [tokens, problems] : {std::pair(40, 40), std::pair(2, 800)}) {
-    EXPECT_GT(CompareAll(GetParam(), DType::kBF16, tokens, problems), 200);
+  for (const auto& [tokens, problems] :
+       {std::pair(40, Share(40, 8)), std::pair(2, Share(800, 8))}) {
+    EXPECT_GT(CompareAll(GetParam(), DType::kBF16, tokens, problems), Share(200));
     // f16 products are exact, whatever the exponents.
     EXPECT_EQ(CompareAll(GetParam(), DType::kF16, tokens, problems), 0);
   }

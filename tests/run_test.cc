@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "support/problem.h"
+#include "support/share.h"
 #include "support/simple_case.h"
 
 #if defined(__x86_64__)
@@ -66,7 +67,7 @@ TEST(Threads, SmallCallsWakeNobody) {
 TEST(Slices, EqualTheWhole) {
   int cut = 0;
   for (const Variant& variant : AllVariants()) {
-    for (uint64_t seed = 0; seed < 20; ++seed) {
+    for (uint64_t seed = 0; seed < static_cast<uint64_t>(Share(20)); ++seed) {
       Problem problem = SampleProblem(variant, Flavour::kPlain, seed, 200);
       const Plan plan = MakePlan(problem.spec()).value();
       ASSERT_TRUE(RunReference(plan, problem.expected()).ok());
@@ -82,7 +83,7 @@ TEST(Slices, EqualTheWhole) {
       ASSERT_EQ(problem.Compare(), "") << variant.name << " seed " << seed;
     }
   }
-  EXPECT_GT(cut, 200);
+  EXPECT_GT(cut, Share(200));
 }
 
 // A slice leaves the other tokens' bytes alone.
@@ -196,7 +197,7 @@ TEST(FloatingPointEnvironment, NeitherMattersNorChanges) {
   for (const int mode : {FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO}) {
     for (const Flavour flavour : kFlavours) {
       for (const Variant& variant : AllVariants()) {
-        Problem problem = SampleProblem(variant, flavour, 21, 300);
+        Problem problem = SampleProblem(variant, flavour, 21, Share(300));
         const Plan plan = MakePlan(problem.spec()).value();
         ASSERT_GT(plan.num_tokens(), 0);
         ASSERT_TRUE(RunReference(plan, problem.expected()).ok());

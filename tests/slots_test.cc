@@ -14,6 +14,7 @@
 
 #include "run/duplicate_search.h"
 #include "support/rng.h"
+#include "support/share.h"
 
 namespace ropekv::testing {
 namespace {
@@ -50,7 +51,7 @@ TEST_P(SlotsTest, FindsADuplicateAnywhere) {
   Rng rng(static_cast<uint64_t>(count));
   const std::vector<int32_t> distinct = DistinctSlots(rng, count, range);
   EXPECT_TRUE(CheckSlotsDistinct(distinct, 0, count).ok());
-  for (int round = 0; round < 40; ++round) {
+  for (int64_t round = 0; round < Share(40, 2); ++round) {
     std::vector<int32_t> slots = distinct;
     int64_t first = rng.Int(0, count - 1);
     int64_t second = rng.Int(0, count - 1);

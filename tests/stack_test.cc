@@ -13,6 +13,7 @@
 #include "support/guarded_buffer.h"
 #include "support/problem.h"
 #include "support/sampler.h"
+#include "support/share.h"
 #include "support/streaming_plan.h"
 
 namespace ropekv::testing {
@@ -91,7 +92,7 @@ TEST_P(StackTest, IsBounded) {
   for (const int64_t head_dim : {2, 4, 16, 64, 96, 128, 256, 512, 600}) {
     for (const bool strided_x : {false, true}) {
       for (const bool streaming : {false, true}) {
-        Spec spec = DenseSpec({.batch = 9,
+        Spec spec = DenseSpec({.batch = Share(9, 3),
                                .num_q_heads = 2,
                                .num_kv_heads = 32,
                                .head_dim = head_dim,

@@ -58,7 +58,10 @@ inline constexpr Feature kFeatures[] = {
      }},
 };
 
-// In how many of some cases each feature was, and in how many none was.
+inline constexpr DType kCacheDTypes[] = {DType::kI8, DType::kF16, DType::kBF16, DType::kF32};
+
+// In how many of some cases each feature was, and in how many none was; also each rotary style with
+// each dtype of caches.
 class FeatureCounts {
  public:
   void Add(const Spec& spec) {
@@ -69,13 +72,23 @@ class FeatureCounts {
       any = any || (in && !(kFeatures[i].in_all_f32 && spec.q.dtype == DType::kF32));
     }
     without_ += !any;
+    auto& caches = together_[spec.rotary_style == RotaryStyle::kInterleaved];
+    for (size_t i = 0; i < caches.size(); ++i) caches[i] += spec.k_cache.dtype == kCacheDTypes[i];
   }
-  // "", or the features that were in fewer than `least` cases.
+  // "", or the features that were in fewer than `least` cases, and what met in fewer than a third.
   std::string RarerThan(int64_t least) const {
     std::string rare = without_ < least ? "none: " + std::to_string(without_) + " " : "";
     for (size_t i = 0; i < with_.size(); ++i) {
       if (with_[i] >= least) continue;
       rare += std::string(kFeatures[i].name) + ": " + std::to_string(with_[i]) + " ";
+    }
+    for (const bool interleaved : {false, true}) {
+      for (size_t i = 0; i < std::size(kCacheDTypes); ++i) {
+        const int64_t count = together_[interleaved][i];
+        if (count >= least / 3) continue;
+        rare += std::string(interleaved ? "interleaved pairs" : "halves") + " with caches of " +
+                Name(kCacheDTypes[i]) + ": " + std::to_string(count) + " ";
+      }
     }
     return rare;
   }
@@ -83,6 +96,7 @@ class FeatureCounts {
  private:
   std::array<int64_t, std::size(kFeatures)> with_{};
   int64_t without_ = 0;
+  std::array<std::array<int64_t, std::size(kCacheDTypes)>, 2> together_{};  // second: interleaved
 };
 
 }  // namespace ropekv::testing
