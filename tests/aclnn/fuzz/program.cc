@@ -50,8 +50,8 @@ AclProgram::AclProgram() {
 
 AclProgram::~AclProgram() = default;
 
-void AclProgram::Begin() {
-  waits_ = 0;
+void AclProgram::Begin(bool may_wait) {
+  waits_ = may_wait ? 2 : 0;
   for (auto& op : operators_) op->data.problem.ResetActual();
 }
 

@@ -24,8 +24,8 @@ class AclProgram {
   AclProgram();
   ~AclProgram();
 
-  // Forgets what the last program has left.
-  void Begin();
+  // Forgets what the last program has left. Waiting takes time: few programs may.
+  void Begin(bool may_wait);
   void Call(const uint8_t* bytes);
   // Ends all streams, and looks at what the operator has written.
   void End();
@@ -52,8 +52,8 @@ class AclProgram {
   void Copy(Block& to, Block& from, unsigned how, aclrtStream stream);
 
   aclrtStream stream(unsigned i) const { return streams_[i % streams_.size()]; }
-  // Waiting takes time: few calls of a program may.
-  bool MayWait() { return waits_.fetch_add(1) < 2; }
+  // Few calls of a program may wait, if it may.
+  bool MayWait() { return waits_.fetch_sub(1) > 0; }
 
   std::array<Handle, 4> streams_{}, events_{}, contexts_{}, tensors_{}, executors_{}, lists_{};
   std::array<Block, 4> blocks_;
