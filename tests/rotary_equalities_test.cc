@@ -213,6 +213,24 @@ TEST_P(RotaryEqualities, OneTableForCosAndSinIsTwo) {
   });
 }
 
+// Inputs may lie over each other.
+TEST_P(RotaryEqualities, CosInThePlaceOfSinIsTwoThatAreEqual) {
+  ForEachShape([](Shape shape) {
+    for (const bool half_width : {false, true}) {
+      shape.half_width_angles = half_width;
+      FloatCall two(shape), one(shape);
+      FillAny(two);
+      FillAny(one);
+      two.bytes(TensorId::kSin) = two.bytes(TensorId::kCos);
+      Args args = one.args();
+      args.sin = args.cos;
+      one.Run(GetParam(), args);
+      two.Run(GetParam());
+      ExpectSameOutputs(one, two);
+    }
+  });
+}
+
 TEST_P(RotaryEqualities, InterleavedIsHalfOfPermutedChannels) {
   ForEachShape([](Shape shape) {
     shape.rotary_style = RotaryStyle::kInterleaved;

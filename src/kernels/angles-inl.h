@@ -48,7 +48,7 @@ HWY_INLINE void ReadAngles(const AngleRows& rows, int64_t pair, const Put& put) 
       V::Order::template Read<Format>(df, from, a, b);
     }
     if constexpr (kNeighbours && !V::kSplitsPairs) {
-      if (row == rows.sin) {
+      if (n % 4 == 2) {  // sin; its row may be that of cos too
         a = hn::OddEven(a, hn::Neg(a));
         b = hn::OddEven(b, hn::Neg(b));
       }
