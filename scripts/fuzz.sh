@@ -34,7 +34,8 @@ run() {
 # input that it knows once, and a look for leaks. Its figures.
 fuzz() {
   local log=build/fuzz/$1.log
-  local options=(-print_final_stats=1 -verbosity=0 -detect_leaks=0 -entropic=0 -reload=0)
+  local options=(-print_final_stats=1 -verbosity=0 -print_funcs=0 -detect_leaks=0 -entropic=0
+    -reload=0)
   local quick=malloc_context_size=0:max_malloc_fill_size=0
   quick+=:quarantine_size_mb=1:thread_local_quarantine_size_kb=64
   mkdir -p "build/fuzz/corpus/$1" build/fuzz/found
