@@ -16,8 +16,7 @@ if [[ $# -eq 0 ]]; then
 fi
 
 tidy() {
-  quietly cmake --preset release
-  quietly cmake --build --preset release --target ropekv_cli  # for the header that it makes
+  quietly cmake --preset release  # nothing need be built: the headers that it makes are there then
   # Fuzzers are clang's alone, the Python package has a build of its own: they are not in this one. It
   # is g++'s, and has options that clang lacks.
   printf '%s\n' "${files[@]}" | grep -vE '/fuzz/|^frontends/python/' |
