@@ -25,9 +25,12 @@ namespace {
 
 static_assert(ACL_MINOR_VERSION == 15 || ACL_MINOR_VERSION == 17);
 static_assert(ACL_UNKNOWN_RANK == 0xFFFFFFFFFFFFFFFE);
-static_assert(std::is_same_v<aclError, int> && std::is_same_v<aclnnStatus, int32_t>);
-static_assert(std::is_same_v<aclFloat16, uint16_t> && std::is_same_v<aclrtStream, void*>);
-static_assert(std::is_same_v<aclrtEvent, void*> && std::is_same_v<aclrtContext, void*>);
+static_assert(std::is_same_v<aclError, int>);
+static_assert(std::is_same_v<aclnnStatus, int32_t>);
+static_assert(std::is_same_v<aclFloat16, uint16_t>);
+static_assert(std::is_same_v<aclrtStream, void*>);
+static_assert(std::is_same_v<aclrtEvent, void*>);
+static_assert(std::is_same_v<aclrtContext, void*>);
 static_assert(sizeof(aclrtMallocAttrValue) == 8 && sizeof(aclrtMallocAttribute) == 12);
 static_assert(sizeof(aclrtMallocConfig) == 16 && sizeof(aclrtMemLocation) == 8);
 static_assert(sizeof(aclrtPtrAttributes) == 28 && offsetof(aclrtPtrAttributes, pageSize) == 8);
