@@ -113,5 +113,15 @@ TEST(Overlap, InterleavedPool) {
   EXPECT_TRUE(MayShare(hnd, 0, hnd, 1984));
 }
 
+// Two bytes of each, 7 and 8 apart: the first pair is as long as the second's period.
+TEST(Overlap, AsLongAsAPeriod) {
+  const TensorSpec near = View(DType::kI8, {2}, {7}), far = View(DType::kI8, {2}, {8});
+  for (int64_t at = -9; at <= 8; ++at) {
+    const bool shares = at == -8 || at == -1 || at == 0 || at == 7;
+    EXPECT_EQ(MayShare(near, 0, far, at), shares) << at;
+    EXPECT_EQ(MayShare(far, at, near, 0), shares) << at;
+  }
+}
+
 }  // namespace
 }  // namespace ropekv::testing

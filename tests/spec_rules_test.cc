@@ -3,6 +3,7 @@
 // says what is legal.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstdlib>
 #include <string>
 
@@ -13,6 +14,16 @@ namespace {
 
 constexpr auto kContiguous = CacheLayout::kContiguous;
 constexpr auto kPaged = CacheLayout::kPaged;
+
+Rule Splits(const char* name, std::array<int64_t, 3> splits, const char* message) {
+  return {name, kPaged, [=](Spec& s) { s.size_splits = splits; }, StatusCode::kBadShape, message};
+}
+
+// One tensor of another shape.
+Rule Reshaped(const char* name, TensorSpec Spec::*tensor, const TensorSpec& to,
+              const char* message) {
+  return {name, kPaged, [=](Spec& s) { s.*tensor = to; }, StatusCode::kBadShape, message};
+}
 
 const Rule kRules[] = {
     // Presence.
@@ -29,13 +40,10 @@ const Rule kRules[] = {
     {"NoK", kPaged, [](Spec& s) { s.k = {}; }, StatusCode::kNullPointer,
      "k: is required by kv_output but absent"},
     // Shapes.
-    {"XRank", kPaged, [](Spec& s) { s.x = Dense(DType::kI32, {384}); }, StatusCode::kBadShape,
-     "x: has shape [384]; must be [B, S, H] or [B, H]"},
-    {"TooManyDimensions", kPaged,
-     [](Spec& s) {
-       s.x = Dense(DType::kI32, {1, 1, 2, 3, 64});
-     },
-     StatusCode::kBadShape, "x: has 5 dimensions; at most 4 are possible"},
+    Reshaped("XRank", &Spec::x, Dense(DType::kI32, {384}),
+             "x: has shape [384]; must be [B, S, H] or [B, H]"),
+    Reshaped("TooManyDimensions", &Spec::x, Dense(DType::kI32, {1, 1, 2, 3, 64}),
+             "x: has 5 dimensions; at most 4 are possible"),
     {"NegativeRank", kPaged, [](Spec& s) { s.bias.rank = -1; }, StatusCode::kBadShape,
      "bias: has -1 dimensions; at most 4 are possible"},
     {"NegativeExtent", kPaged, [](Spec& s) { s.x.shape[0] = -2; }, StatusCode::kBadShape,
@@ -44,51 +52,36 @@ const Rule kRules[] = {
     {"HugeStride", kPaged, [](Spec& s) { s.cos.stride[0] = INT64_MAX; }, StatusCode::kBadShape,
      "cos: has shape [2, 3, 1, 16] and strides [9223372036854775807, 16, 16, 1]; extents must be "
      ">= 0 and all offsets fit in 63 bits"},
-    {"CacheRank", kPaged,
-     [](Spec& s) {
-       s.k_cache = Dense(DType::kI8, {16, 1, 16});
-     },
+    {"LowestStride", kPaged, [](Spec& s) { s.cos.stride[0] = INT64_MIN / 2; },
      StatusCode::kBadShape,
-     "k_cache: has shape [16, 1, 16]; must be 4-D [C1, C2, num_kv_heads, head_dim]"},
+     "cos: has shape [2, 3, 1, 16] and strides [-4611686018427387904, 16, 16, 1]; extents must be "
+     ">= 0 and all offsets fit in 63 bits"},
+    Reshaped("CacheRank", &Spec::k_cache, Dense(DType::kI8, {16, 1, 16}),
+             "k_cache: has shape [16, 1, 16]; must be 4-D [C1, C2, num_kv_heads, head_dim]"),
     {"OddHeadDim", kPaged, [](Spec& s) { s.k_cache.shape[3] = 15; }, StatusCode::kBadShape,
      "k_cache: has head_dim 15; must be even and >= 2"},
     {"ZeroHeadDim", kPaged, [](Spec& s) { s.k_cache.shape[3] = 0; }, StatusCode::kBadShape,
      "k_cache: has head_dim 0; must be even and >= 2"},
-    {"SplitsKV", kPaged,
-     [](Spec& s) {
-       s.size_splits = {16, 16, 32};
-     },
-     StatusCode::kBadShape, "size_splits: is [16, 16, 32]; the k and v parts must be equal"},
-    {"SplitsNegative", kPaged,
-     [](Spec& s) {
-       s.size_splits = {-16, 16, 16};
-     },
-     StatusCode::kBadShape, "size_splits: is [-16, 16, 16]; entries must be >= 0"},
-    {"SplitsCache", kPaged,
-     [](Spec& s) {
-       s.size_splits = {0, 32, 32};
-     },
-     StatusCode::kBadShape,
-     "size_splits: is [0, 32, 32]; the k part must be num_kv_heads * head_dim of k_cache = 1 * 16"},
-    {"SplitsQ", kPaged,
-     [](Spec& s) {
-       s.size_splits = {30, 16, 16};
-     },
-     StatusCode::kBadShape,
-     "size_splits: is [30, 16, 16]; the q part must be a multiple of head_dim 16"},
-    {"SplitsSum", kPaged,
-     [](Spec& s) {
-       s.size_splits = {48, 16, 16};
-     },
-     StatusCode::kBadShape,
-     "size_splits: is [48, 16, 16]; the parts must sum to x's last dimension 64"},
-    {"CosShape", kPaged,
-     [](Spec& s) {
-       s.cos = Dense(DType::kF16, {6, 16});
-     },
-     StatusCode::kBadShape,
-     "cos: has shape [6, 16]; must be [B, S, 1, R] or [B, S, 1, R / 2] = [2, 3, 1, 16] or [2, 3, "
-     "1, 8]"},
+    Splits("SplitsKV", {16, 16, 32},
+           "size_splits: is [16, 16, 32]; the k and v parts must be equal"),
+    Splits("SplitsKWithoutV", {48, 16, 0},
+           "size_splits: is [48, 16, 0]; the k and v parts must be equal"),
+    Splits("SplitsNegative", {-16, 16, 16}, "size_splits: is [-16, 16, 16]; entries must be >= 0"),
+    Splits("SplitsCache", {0, 32, 32},
+           "size_splits: is [0, 32, 32]; the k part must be num_kv_heads * head_dim of k_cache = 1 "
+           "* 16"),
+    Reshaped("CacheOfMoreHeads", &Spec::k_cache, Dense(DType::kI8, {4, 4, 2, 16}),
+             "size_splits: is [32, 16, 16]; the k part must be num_kv_heads * head_dim of k_cache "
+             "= 2 * 16"),
+    Splits("SplitsQ", {30, 16, 16},
+           "size_splits: is [30, 16, 16]; the q part must be a multiple of head_dim 16"),
+    Splits("SplitsSum", {48, 16, 16},
+           "size_splits: is [48, 16, 16]; the parts must sum to x's last dimension 64"),
+    Splits("SplitsOfLessThanX", {16, 16, 16},
+           "size_splits: is [16, 16, 16]; the parts must sum to x's last dimension 64"),
+    Reshaped("CosShape", &Spec::cos, Dense(DType::kF16, {6, 16}),
+             "cos: has shape [6, 16]; must be [B, S, 1, R] or [B, S, 1, R / 2] = [2, 3, 1, 16] or "
+             "[2, 3, 1, 8]"),
     {"SinShape", kPaged, [](Spec& s) { s.sin.shape[3] = 8; }, StatusCode::kBadShape,
      "sin: has shape [2, 3, 1, 8]; must be the shape of cos = [2, 3, 1, 16]"},
     {"QShape", kPaged, [](Spec& s) { s.q.shape[2] = 1; }, StatusCode::kBadShape,
@@ -107,9 +100,8 @@ const Rule kRules[] = {
      },
      StatusCode::kBadShape,
      "cos: has shape [2, 4]; must be [B, R] or [B, R / 2] = [2, 16] or [2, 8]"},
-    {"TableShape", kPaged, [](Spec& s) { s.positions = Dense(DType::kI32, {6}); },
-     StatusCode::kBadShape,
-     "cos: has shape [2, 3, 1, 16]; must be [P, R] or [P, R / 2] = [2, 16] or [2, 8]"},
+    Reshaped("TableShape", &Spec::positions, Dense(DType::kI32, {6}),
+             "cos: has shape [2, 3, 1, 16]; must be [P, R] or [P, R / 2] = [2, 16] or [2, 8]"),
     {"TableOfTwoLengths", kPaged,
      [](Spec& s) {
        s.positions = Dense(DType::kI32, {6});
@@ -117,6 +109,13 @@ const Rule kRules[] = {
        s.sin = Dense(DType::kF16, {8, 8});
      },
      StatusCode::kBadShape, "sin: has shape [8, 8]; must be the shape of cos = [9, 8]"},
+    {"TableOfTwoRanks", kPaged,
+     [](Spec& s) {
+       s.positions = Dense(DType::kI32, {6});
+       s.cos = Dense(DType::kF16, {9, 16});
+       s.sin = Dense(DType::kF16, {9, 16, 1});
+     },
+     StatusCode::kBadShape, "sin: has shape [9, 16, 1]; must be the shape of cos = [9, 16]"},
     {"Positions", kPaged,
      [](Spec& s) {
        s.positions = Dense(DType::kI64, {2, 2});
@@ -139,21 +138,15 @@ const Rule kRules[] = {
      "rotary_dim: is -2; must be even and from 2 to head_dim 16, or 0 for all of it"},
     {"ScaleShape", kPaged, [](Spec& s) { s.scale_k.shape[1] = 8; }, StatusCode::kBadShape,
      "scale_k: has shape [1, 8]; must be [Nkv, D] = [1, 16], [Nkv * D], [Nkv, 1] or [1]"},
-    {"ScaleFlatShape", kPaged, [](Spec& s) { s.scale_v = Dense(DType::kF32, {15}); },
-     StatusCode::kBadShape,
-     "scale_v: has shape [15]; must be [Nkv, D] = [1, 16], [Nkv * D], [Nkv, 1] or [1]"},
-    {"ScaleOfOtherHeads", kPaged,
-     [](Spec& s) {
-       s.offset_k = Dense(DType::kF32, {2, 1});
-     },
-     StatusCode::kBadShape,
-     "offset_k: has shape [2, 1]; must be [Nkv, D] = [1, 16], [Nkv * D], [Nkv, 1] or [1]"},
-    {"OffsetShape", kPaged,
-     [](Spec& s) {
-       s.offset_v = Dense(DType::kF32, {1, 1, 16});
-     },
-     StatusCode::kBadShape,
-     "offset_v: has shape [1, 1, 16]; must be [Nkv, D] = [1, 16], [Nkv * D], [Nkv, 1] or [1]"},
+    Reshaped("ScaleFlatShape", &Spec::scale_v, Dense(DType::kF32, {15}),
+             "scale_v: has shape [15]; must be [Nkv, D] = [1, 16], [Nkv * D], [Nkv, 1] or [1]"),
+    Reshaped("ScaleOfOtherHeads", &Spec::offset_k, Dense(DType::kF32, {2, 1}),
+             "offset_k: has shape [2, 1]; must be [Nkv, D] = [1, 16], [Nkv * D], [Nkv, 1] or [1]"),
+    Reshaped(
+        "OffsetShape", &Spec::offset_v, Dense(DType::kF32, {1, 1, 16}),
+        "offset_v: has shape [1, 1, 16]; must be [Nkv, D] = [1, 16], [Nkv * D], [Nkv, 1] or [1]"),
+    Reshaped("WeightScaleOfTwoDimensions", &Spec::weight_scale, Dense(DType::kF32, {64, 1}),
+             "weight_scale: has shape [64, 1]; must be [H] = [64]"),
     {"WeightScaleShape", kPaged, [](Spec& s) { s.weight_scale.shape[0] = 63; },
      StatusCode::kBadShape, "weight_scale: has shape [63]; must be [H] = [64]"},
     {"BiasShape", kPaged, [](Spec& s) { s.bias.shape[0] = 32; }, StatusCode::kBadShape,
@@ -164,18 +157,10 @@ const Rule kRules[] = {
      "v_cache: has shape [3, 4, 1, 16]; must be the shape of k_cache = [4, 4, 1, 16]"},
     {"PagedIndices", kPaged, [](Spec& s) { s.indices.shape[0] = 2; }, StatusCode::kBadShape,
      "indices: has shape [2]; must be 1-D or 2-D with B * S (paged) = 6 entries"},
-    {"PagedIndicesOfTwoDimensions", kPaged,
-     [](Spec& s) {
-       s.indices = Dense(DType::kI32, {6, 2});
-     },
-     StatusCode::kBadShape,
-     "indices: has shape [6, 2]; must be 1-D or 2-D with B * S (paged) = 6 entries"},
-    {"EmptyIndices", kPaged,
-     [](Spec& s) {
-       s.indices = Dense(DType::kI32, {0, 6});
-     },
-     StatusCode::kBadShape,
-     "indices: has shape [0, 6]; must be 1-D or 2-D with B * S (paged) = 6 entries"},
+    Reshaped("PagedIndicesOfTwoDimensions", &Spec::indices, Dense(DType::kI32, {6, 2}),
+             "indices: has shape [6, 2]; must be 1-D or 2-D with B * S (paged) = 6 entries"),
+    Reshaped("EmptyIndices", &Spec::indices, Dense(DType::kI32, {0, 6}),
+             "indices: has shape [0, 6]; must be 1-D or 2-D with B * S (paged) = 6 entries"),
     {"ContiguousIndices", kContiguous, [](Spec& s) { s.indices.shape[0] = 6; },
      StatusCode::kBadShape,
      "indices: has shape [6]; must be 1-D or 2-D with B (contiguous) = 2 entries"},
@@ -230,6 +215,12 @@ TEST(SpecRules, NoTokens) {
     ASSERT_TRUE(plan.ok()) << plan.status().message();
     EXPECT_EQ(plan->num_tokens(), 0);
   }
+  // Rows of a cache need not have room for them.
+  Shape shape = SimpleShape(kContiguous);
+  shape.batch = 0;
+  shape.cache_shape = {2, 2};
+  const Result<Plan> plan = MakePlan(DenseSpec(shape));
+  EXPECT_TRUE(plan.ok()) << plan.status().message();
 }
 
 TEST(Targets, ByEnvironment) {
