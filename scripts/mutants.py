@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What mutate.py breaks: (tree, file, text that occurs once, its replacement[, why no test can
-notice]). The tree is "core", or the source dtype whose kernels show it."""
+"""What mutate.py breaks: (unit, file, text that occurs once, its replacement[, why no test can
+notice]). The unit is "core", or the source dtype whose kernels show it."""
 
 CHECKS = "src/plan/checks.cc"
 DTYPES = "src/plan/check_dtypes.cc"
@@ -172,15 +172,15 @@ MUTANTS = [
     ("kF16", QUANTISE, "hn::Set(df, 0x1p44f)", "hn::Set(df, 0x1p100f)"),
     ("kF16", QUANTISE, "hn::Set(df, 0x1p-64f)", "hn::Set(df, 0x1p-126f)"),
     ("kF16", QUANTISE, "hn::Set(df, 126.0f)", "hn::Set(df, 1e9f)"),
-    ("kF16", EXACT, "hn::Set(df, 12582912.0f)", "hn::Set(df, 12582913.0f)"),
-    ("kF16", EXACT, "hn::Set(df, -128.0f)", "hn::Set(df, -127.0f)"),
-    ("kF16", EXACT, "value = hn::IfThenZeroElse(hn::IsNaN(value), value);", ""),
-    ("kF16", EXACT, "(pairs.neighbours ? 1 : pairs.distance) * view", "pairs.distance * view"),
-    ("kF16", EXACT, "if (view.channel_stride == 0) return;", ""),
-    ("kF16", EXACT, "if (call.half_width_angles) pairs =", "if (false) pairs ="),
-    ("kF16", EXACT, "if (row == nullptr) return;", "if (row == nullptr) row = out;"),
-    ("kF16", EXACT, "body(HWY_MIN(i, count - lanes));", "body(i);"),
-    ("kF16", EXACT, "if (!call.ascend) return value;", ""),
+    ("core", EXACT, "hn::Set(df, 12582912.0f)", "hn::Set(df, 12582913.0f)"),
+    ("core", EXACT, "hn::Set(df, -128.0f)", "hn::Set(df, -127.0f)"),
+    ("core", EXACT, "value = hn::IfThenZeroElse(hn::IsNaN(value), value);", ""),
+    ("core", EXACT, "(pairs.neighbours ? 1 : pairs.distance) * view", "pairs.distance * view"),
+    ("core", EXACT, "if (view.channel_stride == 0) return;", ""),
+    ("core", EXACT, "if (call.half_width_angles) pairs =", "if (false) pairs ="),
+    ("core", EXACT, "if (row == nullptr) return;", "if (row == nullptr) row = out;"),
+    ("core", EXACT, "body(HWY_MIN(i, count - lanes));", "body(i);"),
+    ("core", EXACT, "if (!call.ascend) return value;", ""),
     ("kF16", QUANTISE, "32768.0f + static_cast", "32760.0f + static_cast"),
     ("kF16", QUANTISE, "view.channel_stride != 1", "view.channel_stride > 1"),
     ("kF16", NEST, "rows.stride[i] = part.out_head_stride;",
@@ -213,8 +213,8 @@ MUTANTS = [
      "_mm512_setr_epi64(0, 4, 1, 5, 2, 6, 7, 3)"),
     ("kI32", DEQUANTISE, "from_ = scratch_.sums;", ""),
     ("kI32", DEQUANTISE, "bias_ = scratch_.bias;", ""),
-    ("kI32", EXACT, "lo_int = hn::Add(lo_int, lo_bias);", ""),
-    ("kI32", EXACT, "hn::LoadU(di, a + i), hn::LoadU(di, b + i)",
+    ("core", EXACT, "lo_int = hn::Add(lo_int, lo_bias);", ""),
+    ("core", EXACT, "hn::LoadU(di, a + i), hn::LoadU(di, b + i)",
      "hn::LoadU(di, a + i), hn::LoadU(di, b)"),
     ("kI32", NEST, "if (part.rows[token] == nullptr) return;", ""),
     ("kI32", DEQUANTISE, "activation_scale_[i * activation_stride_]", "activation_scale_[0]"),
