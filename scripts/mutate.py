@@ -23,6 +23,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -111,6 +112,7 @@ class Tree:
     """A copy of the sources, and what is compiled from it."""
 
     skipped = {}  # of each unit: tests that fail without a mutant
+    preparing = threading.Lock()
 
     def __init__(self, number, objects):
         self.folder = WORK / str(number)
@@ -139,12 +141,13 @@ class Tree:
             command[command.index("-o") + 1] = str(compiled[-1])
             code, output = limited(command + ["-O1", "-w"])
             if code != 0:
-                return "; ".join([line for line in output.splitlines() if "error" in line][:2])
+                errors = [line for line in output.splitlines() if "error" in line]
+                return "; ".join(errors[:2]) or f"{made.source}: the compiler gives {code}"
         # The compiled ones first: an inline function is the first that the linker finds.
         rest = [made.ready for made in self.objects if made not in objects]
         code, output = limited([objects[0].command[0], *LINKER, "-o",
                                 self.folder / "core_tests", *compiled, *rest, *LIBRARIES])
-        return "" if code == 0 else output[-500:]
+        return "" if code == 0 else f"does not link: {output[-500:]}"
 
     def test(self, tree, slow, *options):
         """Runs the quick tests of a tree, or the slow ones."""
@@ -159,6 +162,8 @@ class Tree:
 
     def prepare(self, tree, sets):
         """What fails without a mutant notices none: tests that ask which kernel a call gets."""
+        if tree in self.skipped:
+            return
         self.skipped[tree] = []
         if tree == "core":
             return
@@ -172,7 +177,7 @@ class Tree:
 
     def outcome(self, tree, path, old, new, sets):
         """What becomes of a mutant, and who noticed it."""
-        if tree not in self.skipped:
+        with self.preparing:
             self.prepare(tree, sets)
         file = self.folder / path
         original = file.read_text()
