@@ -64,6 +64,27 @@ TEST(Threads, SmallCallsWakeNobody) {
   EXPECT_GT(ThreadsOfThisProcess(), before);
 }
 
+// Sequences longer than the tokens that a kernel is given at a time, none a multiple of them, with
+// a row to spare between two: no kernel may be given tokens of both.
+TEST(Sequences, NeedNotFollowEachOther) {
+  for (const CacheLayout layout : {CacheLayout::kContiguous, CacheLayout::kPaged}) {
+    for (TensorSpec Spec::*tensor : {&Spec::x, &Spec::cos, &Spec::q}) {
+      Spec spec = DenseSpec({.batch = 3,
+                             .seq_len = 37,
+                             .num_q_heads = 2,
+                             .num_kv_heads = 1,
+                             .head_dim = 64,
+                             .cache_layout = layout,
+                             .cache_shape = {8, 40}});
+      (spec.*tensor).stride[0] += (spec.*tensor).stride[1];
+      Problem problem(spec, Flavour::kPlain, 1);
+      Coverage coverage;
+      EXPECT_EQ(RunAndCompare(problem, MakePlan(spec).value(), {}, &coverage), "");
+      EXPECT_GT(coverage.changed_bytes, 0);
+    }
+  }
+}
+
 TEST(Slices, EqualTheWhole) {
   int cut = 0;
   for (const Variant& variant : AllVariants()) {
