@@ -146,7 +146,7 @@ MUTANTS = [
     ("core", WALK, "part.scale.data += first * part.scale.head_stride;", ""),
     ("core", WALK, "const DefaultFpEnvironment environment;", ""),
     ("core", WALK, "tables = plan.weights->tables[p];",
-     "tables = plan.weights->tables[call.num_parts - 1];"),
+     "tables = plan.weights->tables[plan.call.num_parts - 1];"),
     ("core", ROWS, "token / seq * axes.batch + token % seq * axes.seq", "token * axes.seq"),
     ("core", ROWS, "offset == kPadding ? nullptr", "offset == 1 ? nullptr"),
     ("core", PACKED, "std::min(room, half - first)", "room"),

@@ -107,8 +107,9 @@ class PathTest : public ::testing::TestWithParam<std::tuple<Variant, Target>> {
     const bool f32 = variant.source == DType::kI32 || variant.source == DType::kF32;
     if (step == 2 || f32) return Rotation::kExact;
     if (variant.source == DType::kBF16) {
-      if (step != 32 || target == Target::kAvx512) return Rotation::kExact;
-      return target == Target::kAvx512Bf16Dot ? Rotation::kBF16Dot : Rotation::kFused;
+      if (step != 32) return Rotation::kExact;
+      if (target == Target::kAvx512Bf16Dot) return Rotation::kBF16Dot;
+      return target == Target::kAvx512Bf16 ? Rotation::kFused : Rotation::kExact;
     }
     return variant.numerics == Numerics::kAscend ? Rotation::kExact : Rotation::kFused;
   }
