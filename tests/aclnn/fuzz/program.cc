@@ -52,6 +52,7 @@ AclProgram::~AclProgram() = default;
 
 void AclProgram::Begin(bool may_wait) {
   waits_ = may_wait ? 2 : 0;
+  stream_waits_ = false;
   for (auto& op : operators_) op->data.problem.ResetActual();
 }
 
@@ -82,11 +83,17 @@ void AclProgram::CallStreams(unsigned what, unsigned a, unsigned b) {
       if (code == 0) Check(aclrtDestroyStreamForce(slot.exchange(made)));
       return;
     }
-    case 3: return Check(aclrtDestroyStream(handle));
+    case 3:
+      return Check(stream_waits_ ? aclrtDestroyStreamForce(handle) : aclrtDestroyStream(handle));
     case 4: return Check(aclrtDestroyStreamForce(handle));
-    case 5: return Check(aclrtSynchronizeStream(handle));
+    case 5:
+      return Check(stream_waits_ ? aclrtSynchronizeStreamWithTimeout(handle, 1)
+                                 : aclrtSynchronizeStream(handle));
     case 6:
-      if (MayWait()) Check(aclrtSynchronizeStreamWithTimeout(handle, static_cast<int>(b % 3) - 1));
+      if (MayWait()) {
+        const int timeout = static_cast<int>(b % 3) - 1;
+        Check(aclrtSynchronizeStreamWithTimeout(handle, stream_waits_ ? 1 : timeout));
+      }
       return;
     case 7: {
       aclrtStreamStatus status;
@@ -104,15 +111,19 @@ void AclProgram::CallStreams(unsigned what, unsigned a, unsigned b) {
     case 14:
       if (MayWait()) Check(aclrtProcessReport(1));
       return;
-    case 15: return Check(aclrtSynchronizeDevice());
+    case 15:
+      return Check(stream_waits_ ? aclrtSynchronizeDeviceWithTimeout(1) : aclrtSynchronizeDevice());
     case 16: {
+      if (stream_waits_) return;
       aclrtContext made = nullptr;
       const int code = aclrtCreateContext(&made, static_cast<int>(b % 3) - 1);
       Check(code);
       if (code == 0) Check(aclrtDestroyContext(contexts_[a % contexts_.size()].exchange(made)));
       return;
     }
-    case 17: return Check(aclrtDestroyContext(Garble(contexts_[a % contexts_.size()], b)));
+    case 17:
+      if (stream_waits_) return;
+      return Check(aclrtDestroyContext(Garble(contexts_[a % contexts_.size()], b)));
     case 18: return Check(aclrtSetCurrentContext(Garble(contexts_[a % contexts_.size()], b)));
     default: return Check(aclrtSetDevice(static_cast<int>(b % 3) - 1));
   }
@@ -138,7 +149,10 @@ void AclProgram::CallEvents(unsigned what, unsigned a, unsigned b) {
     case 5: return Check(aclrtResetEvent(event, stream(b)));
     case 6:
     case 7:
-      if (MayWait()) Check(aclrtStreamWaitEventWithTimeout(stream(b), event, 1));
+      if (MayWait()) {
+        stream_waits_ = true;
+        Check(aclrtStreamWaitEventWithTimeout(stream(b), event, 1));
+      }
       return;
     case 8:
       if (MayWait())

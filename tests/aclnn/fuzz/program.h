@@ -59,6 +59,8 @@ class AclProgram {
   std::array<Block, 4> blocks_;
   std::array<std::unique_ptr<Operator>, 3> operators_;
   std::atomic<int> waits_{0};
+  // A stream may wait for an event, for a second at least: then nothing waits for all its tasks.
+  std::atomic<bool> stream_waits_{false};
 };
 
 }  // namespace ropekv::testing
