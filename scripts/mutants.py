@@ -169,9 +169,9 @@ MUTANTS = [
      "std::ilogb(magnitude)"),
     # Kernels.
     ("kF16", QUANTISE, "0xFFFF & ~(2 * margin - 1)", "0xFFFF & ~(margin - 1)"),
-    ("kF16", QUANTISE, "hn::Set(df, 0x1p44f)", "hn::Set(df, 0x1p100f)"),
-    ("kF16", QUANTISE, "hn::Set(df, 0x1p-64f)", "hn::Set(df, 0x1p-126f)"),
-    ("kF16", QUANTISE, "hn::Set(df, 126.0f)", "hn::Set(df, 1e9f)"),
+    ("kBF16", QUANTISE, "hn::Set(df, 0x1p44f)", "hn::Set(df, 0x1p100f)"),
+    ("kBF16", QUANTISE, "hn::Set(df, 0x1p-64f)", "hn::Set(df, 0x1p-126f)"),
+    ("kI32", QUANTISE, "hn::Set(df, 126.0f)", "hn::Set(df, 1e9f)"),
     ("core", EXACT, "hn::Set(df, 12582912.0f)", "hn::Set(df, 12582913.0f)"),
     ("core", EXACT, "hn::Set(df, -128.0f)", "hn::Set(df, -127.0f)"),
     ("core", EXACT, "value = hn::IfThenZeroElse(hn::IsNaN(value), value);", ""),

@@ -62,8 +62,10 @@ Halves MakeHalves(Rng& rng, DType x_dtype, int64_t tokens, bool offsets) {
     }
     halves.scale.push_back(rng.Chance(0.2) ? -scale : scale);
     if (offsets) {
-      halves.offset.push_back(static_cast<float>(
-          rng.Chance(0.5) ? static_cast<double>(rng.Int(-260, 260)) / 2 : rng.Real(-130, 130)));
+      halves.offset.push_back(
+          static_cast<float>(rng.Chance(0.5)   ? static_cast<double>(rng.Int(-260, 260)) / 2
+                             : rng.Chance(0.8) ? rng.Real(-130, 130)
+                                               : rng.Real(-3000, 3000)));  // far beyond int8
     }
   }
   for (int64_t i = 0; i < tokens * kChannels; ++i) {

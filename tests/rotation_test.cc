@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "reference/number_formats.h"
+#include "support/float_call.h"
 #include "support/problem.h"
 #include "support/share.h"
 #include "support/streaming_plan.h"
@@ -207,6 +208,46 @@ void FillWithPairs(Problem& problem, int64_t head_dim, int64_t at) {
     x += 3 * head_dim;
     cos += head_dim;
     sin += head_dim;
+  }
+}
+
+// k has no output whose rounding is checked. Its scale makes an integer of what a kernel may lose
+// or cannot hold, so that the scale must be in doubt.
+TEST_P(RotationTest, ScalesOfLostAndOfInfiniteProducts) {
+  struct {
+    double a, b, cos, sin, scale;
+    int level_a, level_b;
+  } const cases[] = {
+      {0x1p-130, 0, 0x1p32, 0, 0x1p-98, 1, 0},          // x is subnormal
+      {0x1p127, 0x1p126, 2, 2, 0x1p122, 127, 127},      // infinity - 2^127, and not 2^127
+      {-0x1p127, -0x1p126, 2, 2, 0x1p122, -128, -128},  // the same below 0
+  };
+  for (const auto& one : cases) {
+    for (const RotaryStyle style : {RotaryStyle::kHalf, RotaryStyle::kInterleaved}) {
+      constexpr int64_t kHeadDim = 64;
+      FloatCall call({.num_q_heads = 1,
+                      .num_kv_heads = 1,
+                      .head_dim = kHeadDim,
+                      .cache_layout = CacheLayout::kPaged,
+                      .cache_shape = {1, 1},
+                      .rotary_style = style});
+      const auto is_a = [&](int64_t c) {
+        return style == RotaryStyle::kHalf ? c < kHeadDim / 2 : c % 2 == 0;
+      };
+      call.Fill(TensorId::kX, 0);
+      for (int64_t c = 0; c < kHeadDim; ++c) {
+        call.Set(TensorId::kX, kHeadDim + c, is_a(c) ? one.a : one.b);
+      }
+      call.Fill(TensorId::kCos, one.cos);
+      call.Fill(TensorId::kSin, one.sin);
+      call.Fill(TensorId::kScaleK, one.scale);
+      call.Fill(TensorId::kScaleV, 1);
+      call.Fill(TensorId::kIndices, 0);
+      call.Run(GetParam());
+      for (int64_t c = 0; c < kHeadDim; ++c) {
+        EXPECT_EQ(call.Get(TensorId::kKCache, c), is_a(c) ? one.level_a : one.level_b) << c;
+      }
+    }
   }
 }
 
