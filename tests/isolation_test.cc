@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "support/problem.h"
+#include "support/share.h"
 
 namespace ropekv::testing {
 namespace {
@@ -53,7 +54,8 @@ void InArena(const Task& task) {
   oneapi::tbb::task_arena arena(kSlots);
   arena.execute([&] {
     // Tasks of one, so that there is always one to be begun.
-    oneapi::tbb::parallel_for(0, kTasks, task, oneapi::tbb::simple_partitioner());
+    oneapi::tbb::parallel_for(0, static_cast<int>(Share(kTasks)), task,
+                              oneapi::tbb::simple_partitioner());
   });
 }
 

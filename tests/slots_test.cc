@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -153,7 +154,9 @@ TEST(Slots, SlotsOf64Bits) {
 TEST(Slots, SmallStack) {
   pthread_attr_t attributes;
   ASSERT_EQ(pthread_attr_init(&attributes), 0);
-  ASSERT_EQ(pthread_attr_setstacksize(&attributes, 48 << 10), 0);
+  // On aarch64 no thread may have less than 128 KiB.
+  const size_t least = std::max<size_t>(48 << 10, sysconf(_SC_THREAD_STACK_MIN));
+  ASSERT_EQ(pthread_attr_setstacksize(&attributes, least), 0);
   bool distinct = false;
   const auto check = [](void* result) -> void* {
     std::vector<int32_t> slots(20000);
