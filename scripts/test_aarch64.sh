@@ -12,6 +12,7 @@
 # - streaming past the caches, of which tests/path_test.cc sees that no code for Arm does it;
 # - what takes long and looks at the same lines as on x86-64: memory and system calls that fail one
 #   by one, damaged files, the benchmark, README's commands, and NumPy's opinion of the command;
+# - the soak test, which would watch the emulator's memory;
 # - what starts itself again, for which this machine's kernel would have to know aarch64;
 # - a child of fork that must not hang: its ten seconds are too few;
 # - what installs and links, what looks at sources, and vectors longer than 512 bits.
@@ -48,7 +49,7 @@ case_of() { echo "[/_]($(IFS='|'; echo "$*"))( |\$)"; }
 every_target='^(bytes|targets)$'
 streaming='StreamingEqualsReference'
 long='^(FaultsTest|HostileFile\.RandomDamage|Bench|CopyFloor|UnfusedChain'
-long+='|bench\.report|oracle\.|readme\.)'
+long+='|bench\.report|oracle\.|readme\.|soak$)'
 
 again='^aclnn\.(Fork\.|Init\.MessagesPerProcess$)'
 
