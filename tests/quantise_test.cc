@@ -11,6 +11,7 @@
 
 #include "reference/number_formats.h"
 #include "ropekv/ropekv.h"
+#include "support/float_call.h"
 #include "support/rng.h"
 #include "support/share.h"
 
@@ -165,6 +166,32 @@ TEST_P(QuantiseTest, QuotientsNearHalves) {
   EXPECT_GT(ties, quotients / 20);
   EXPECT_LT(ties, quotients);
   EXPECT_GT(reciprocal, quotients / 1000);
+}
+
+// The quotient is -1048564.5, and with the offset a tie: 12. A product with the reciprocal of 3 is
+// 2047 units of 2^-16 off, more than any margin. All channels are alike, so that none is in doubt
+// for another's sake.
+TEST(Offsets, FarBeyondInt8) {
+  for (const Target target : UsableTargets()) {
+    FloatCall call({.num_q_heads = 1,
+                    .num_kv_heads = 1,
+                    .head_dim = 64,
+                    .x_dtype = DType::kI32,
+                    .cache_layout = CacheLayout::kPaged,
+                    .cache_shape = {1, 1},
+                    .offsets = true});
+    call.Fill(TensorId::kX, -6291387);
+    call.Fill(TensorId::kWeightScale, 0.5);
+    call.Fill(TensorId::kCos, 1);
+    call.Fill(TensorId::kSin, 0);
+    for (const TensorId id : {TensorId::kScaleK, TensorId::kScaleV}) call.Fill(id, 3);
+    for (const TensorId id : {TensorId::kOffsetK, TensorId::kOffsetV}) call.Fill(id, 1048576);
+    call.Fill(TensorId::kIndices, 0);
+    call.Run(target);
+    for (const TensorId id : {TensorId::kKCache, TensorId::kVCache}) {
+      for (int64_t c = 0; c < 64; ++c) EXPECT_EQ(call.Get(id, c), 12) << Name(target);
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, QuantiseTest,
