@@ -23,8 +23,8 @@ struct AngleRows {
   const void* sin;
   DType dtype;
   int64_t half;  // KernelCall::rotary_half
-  int64_t
-      upper;  // the channel that is worked on beside channel 0; of halves that share an entry, 0
+  // The channel that is worked on beside channel 0; of halves that share an entry, 0.
+  int64_t upper;
   bool half_width;  // an entry for each pair
 };
 
