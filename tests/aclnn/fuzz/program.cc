@@ -37,6 +37,15 @@ void* Garble(void* handle, unsigned how) {
   return how % 32 == 31 ? reinterpret_cast<void*>(uintptr_t{how} * 0x10001000100013) : handle;
 }
 
+// Only a repeatable one is the caller's to destroy, and one that never ran would stay.
+void DestroyExecutor(void* handle) {
+  auto* const executor = static_cast<aclOpExecutor*>(handle);
+  if (executor == nullptr) return;
+  if (aclSetAclOpExecutorRepeatable(executor) != 0 || aclDestroyAclOpExecutor(executor) != 0) {
+    static_cast<void>(TakeMessage());
+  }
+}
+
 }  // namespace
 
 AclProgram::AclProgram() {
@@ -248,7 +257,9 @@ void AclProgram::CallDescriptors(unsigned what, unsigned a, unsigned b) {
       aclTensor* made = aclCreateTensor(dims, b % 6, static_cast<aclDataType>(a % 30 - 1u), dims,
                                         b % 3, static_cast<aclFormat>(a % 4), dims, b % 6, nullptr);
       static_cast<void>(TakeMessage());
-      if (made) slot = made;
+      if (!made) return;
+      auto* old = static_cast<aclTensor*>(slot.exchange(made));
+      if (old && aclDestroyTensor(old) != 0) static_cast<void>(TakeMessage());
       return;
     }
     case 2: return Check(aclDestroyTensor(tensor));
@@ -315,8 +326,7 @@ void AclProgram::CallOperator(unsigned what, unsigned a, unsigned b) {
       Check(code);
       if (code != 0) return;
       Require(size == 0, "no workspace is needed");
-      auto* old = static_cast<aclOpExecutor*>(slot.exchange(made));
-      if (old && aclDestroyAclOpExecutor(old) != 0) static_cast<void>(TakeMessage());
+      DestroyExecutor(slot.exchange(made));
       return;
     }
     case 2:
@@ -341,9 +351,7 @@ void AclProgram::End() {
   for (Handle& stream : streams_) {
     static_cast<void>(aclrtDestroyStreamForce(stream.exchange(nullptr)));
   }
-  for (Handle& slot : executors_) {
-    static_cast<void>(aclDestroyAclOpExecutor(static_cast<aclOpExecutor*>(slot.exchange(nullptr))));
-  }
+  for (Handle& slot : executors_) DestroyExecutor(slot.exchange(nullptr));
   for (Handle& slot : tensors_) {
     static_cast<void>(aclDestroyTensor(static_cast<aclTensor*>(slot.exchange(nullptr))));
   }
@@ -358,6 +366,8 @@ void AclProgram::End() {
     }
     block.address = nullptr;
   }
+  // Tasks of the default stream may still run.
+  static_cast<void>(aclrtResetDeviceForce(0));
   for (auto& op : operators_) {
     const Problem& problem = op->data.problem;
     const std::string untouched = problem.CompareUntouched();
@@ -366,7 +376,6 @@ void AclProgram::End() {
     const std::string difference = problem.Compare();
     Require(difference.empty(), "a call that ran wrote what it should", difference);
   }
-  static_cast<void>(aclrtResetDeviceForce(0));
   static_cast<void>(TakeMessage());
 }
 
