@@ -16,8 +16,20 @@ namespace ropekv {
 // kNone marks an absent optional tensor.
 enum class DType : uint8_t { kNone, kI8, kI32, kF16, kBF16, kF32, kI64 };
 
-const char* Name(DType dtype) noexcept;      // "i8", "i32", "f16", "bf16", "f32", "i64"; "none"
-int64_t ElementBytes(DType dtype) noexcept;  // 0 for kNone
+const char* Name(DType dtype) noexcept;  // "i8", "i32", "f16", "bf16", "f32", "i64"; "none"
+// 0 for kNone.
+constexpr int64_t ElementBytes(DType dtype) noexcept {
+  switch (dtype) {
+    case DType::kNone: return 0;
+    case DType::kI8: return 1;
+    case DType::kF16:
+    case DType::kBF16: return 2;
+    case DType::kI32:
+    case DType::kF32: return 4;
+    case DType::kI64: return 8;
+  }
+  return 0;
+}
 
 // The dtype, shape and strides of one tensor; no pointer. Strides are in elements, may be negative,
 // and may be 0 (a broadcast) for inputs. Row-major strides are what Dense() gives.

@@ -40,7 +40,7 @@ void DropIdleStrides(PlanData& plan) {
   for (const TensorField& field : kTensorFields) {
     TensorSpec& tensor = plan.normalised.*field.spec;
     if (!tensor.present()) continue;
-    const bool empty = plan.footprints[static_cast<size_t>(field.id)].length == 0;
+    const bool empty = plan.footprint_of(field.id).length == 0;
     for (int i = 0; i < tensor.rank; ++i) {
       if (empty || tensor.shape[i] == 1) tensor.stride[i] = 0;
     }
@@ -99,7 +99,7 @@ bool ChannelsAreDense(const PlanData& plan) {
        {TensorId::kX, TensorId::kCos, TensorId::kSin, TensorId::kKCache, TensorId::kVCache,
         TensorId::kWeightScale, TensorId::kBias, TensorId::kQ, TensorId::kK, TensorId::kV}) {
     // Nobody walks the channels of a tensor that is absent or empty.
-    if (plan.footprints[static_cast<size_t>(id)].length == 0) continue;
+    if (plan.footprint_of(id).length == 0) continue;
     if (plan.axes_of(id).channel != 1) return false;
   }
   return true;
@@ -286,6 +286,7 @@ Result<std::shared_ptr<const PlanData>> BuildPlan(const Spec& spec, int64_t cach
   for (const TensorField& field : kTensorFields) {
     plan->axes[static_cast<size_t>(field.id)] = AxesOf(*plan, field.id);
   }
+  ListArgTensors(*plan);
   LayOutTokens(*plan);
   LayOutCall(*plan);
   plan->bytes_per_token = BytesPerToken(plan->normalised, plan->sizes);
@@ -300,12 +301,24 @@ Result<std::shared_ptr<const PlanData>> BuildPlan(const Spec& spec, int64_t cach
 
 }  // namespace
 
+void ListArgTensors(PlanData& plan) {
+  plan.num_arg_tensors = 0;
+  for (const TensorField& field : kTensorFields) {
+    const Footprint& footprint = plan.footprint_of(field.id);
+    if (footprint.length == 0) continue;
+    // Element sizes are powers of two.
+    plan.arg_tensors[static_cast<size_t>(plan.num_arg_tensors++)] = {
+        &field, footprint.first_byte, footprint.length,
+        static_cast<uintptr_t>(footprint.element_bytes - 1)};
+  }
+}
+
 const Kernel& ChooseKernel(const PlanData& plan, const Args& args) {
   if (plan.streaming_kernel.run == nullptr) return plan.kernel;
   uintptr_t bits = 0;
   for (const TensorField& field : kTensorFields) {
     // k and v may point anywhere if they are not wanted.
-    if (!field.output || plan.footprints[static_cast<size_t>(field.id)].length == 0) continue;
+    if (!field.output || plan.footprint_of(field.id).length == 0) continue;
     bits |= reinterpret_cast<uintptr_t>(field.address(args));
   }
   return bits % kLineBytes == 0 ? plan.streaming_kernel : plan.kernel;

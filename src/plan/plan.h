@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "kernels/call.h"
 #include "plan/overlap.h"
@@ -51,6 +52,15 @@ struct PartTensors {
   int64_t channel = 0;  // the part's first, of a head
 };
 
+// A tensor with elements, of those that a call's Args bring. Without the rest of its Footprint: a
+// call of one token notices each line of memory that its checks read.
+struct ArgTensor {
+  const TensorField* field = nullptr;
+  int64_t first_byte = 0;
+  int64_t length = 0;
+  uintptr_t misaligned = 0;  // bits that its address must not have
+};
+
 // The longest block in which heads are packed.
 inline constexpr int64_t kMaxPackedHeadDim = 256;
 
@@ -58,6 +68,9 @@ struct BoundWeights;
 
 // The kernel of a call: the streaming one only if the plan has one and every row begins a line.
 const Kernel& ChooseKernel(const PlanData& plan, const Args& args);
+
+// Lists plan.arg_tensors again, after a change of its footprints.
+void ListArgTensors(PlanData& plan);
 
 // MakePlan, for caches of this many bytes: what moves more, streams.
 Result<Plan> MakePlan(const Spec& spec, int64_t cache_bytes);
@@ -70,6 +83,8 @@ struct PlanData {
   internal::Sizes sizes;
   Target target = Target::kBest;
   std::array<internal::Footprint, kNumTensors> footprints{};  // empty: not in a call's Args
+  std::array<internal::ArgTensor, kNumTensors> arg_tensors{};
+  int num_arg_tensors = 0;
   std::array<internal::Axes, kNumTensors> axes{};
 
   // Tokens as `outer` runs of `inner`, within which each tensor's token stride is constant: a
@@ -92,6 +107,12 @@ struct PlanData {
 
   std::shared_ptr<const internal::BoundWeights> weights;  // null: in each call's Args
 
+  std::span<const internal::ArgTensor> ArgTensors() const {
+    return {arg_tensors.data(), static_cast<size_t>(num_arg_tensors)};
+  }
+  const internal::Footprint& footprint_of(TensorId id) const {
+    return footprints[static_cast<size_t>(id)];
+  }
   const internal::Axes& axes_of(TensorId id) const { return axes[static_cast<size_t>(id)]; }
   int64_t token_stride(TensorId id) const {
     return sizes.seq_len == 1 ? axes_of(id).batch : axes_of(id).seq;

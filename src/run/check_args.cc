@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/check_args.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 
@@ -13,63 +14,64 @@ namespace ropekv {
 namespace internal {
 namespace {
 
-// A tensor that has elements, and the bytes between its lowest and its highest.
+// The bytes between a tensor's lowest and its highest. An end that is not above its begin is beyond
+// the address space.
 struct Placed {
-  const TensorField* field;
-  const Footprint* footprint;
+  const ArgTensor* tensor;
   const void* address;
   uintptr_t begin;
   uintptr_t end;
 };
 
-Status Misaligned(const Placed& tensor) {
-  char text[64];
-  std::snprintf(text, sizeof(text), "is at %p; must be a multiple of %d bytes", tensor.address,
-                static_cast<int>(tensor.footprint->element_bytes));
-  return Status(StatusCode::kBadPointer, tensor.field->id, text);
-}
-
-Status BeyondMemory(const Placed& tensor) {
-  char text[96];
-  std::snprintf(text, sizeof(text), "is at %p; its strides must not lead out of the address space",
-                tensor.address);
-  return Status(StatusCode::kBadPointer, tensor.field->id, text);
-}
-
-// Where a tensor that has elements lies, if it may lie there.
-Status Place(const TensorField& field, const Footprint& footprint, const Args& args,
-             Placed& placed) {
-  const void* address = field.address(args);
-  if (address == nullptr) return Status(StatusCode::kNullPointer, field.id, "is null");
+// Whether a tensor may lie where it does.
+bool Place(const ArgTensor& tensor, const Args& args, Placed& placed) {
+  const void* address = tensor.field->address(args);
   const auto at = reinterpret_cast<uintptr_t>(address);
-  const uintptr_t begin = BeginOf(footprint, address);
-  placed = {&field, &footprint, address, begin, EndOf(footprint, begin)};
-  // Element sizes are powers of two.
-  if (at & static_cast<uintptr_t>(footprint.element_bytes - 1)) return Misaligned(placed);
-  if (placed.begin > at || placed.end <= at) return BeyondMemory(placed);
-  return Status();
+  const uintptr_t begin = at + static_cast<uintptr_t>(tensor.first_byte);
+  const uintptr_t end = begin + static_cast<uintptr_t>(tensor.length);
+  placed = {&tensor, address, begin, end};
+  return address != nullptr && (at & tensor.misaligned) == 0 && begin <= at && at < end;
 }
 
-// Every call pays for this, a call for one token noticeably; hence the plain range test first.
+// What is wrong if it may not.
+Status Misplaced(const Placed& placed) {
+  const ArgTensor& tensor = *placed.tensor;
+  const TensorId id = tensor.field->id;
+  if (placed.address == nullptr) return Status(StatusCode::kNullPointer, id, "is null");
+  char text[96];
+  if (reinterpret_cast<uintptr_t>(placed.address) & tensor.misaligned) {
+    std::snprintf(text, sizeof(text), "is at %p; must be a multiple of %d bytes", placed.address,
+                  static_cast<int>(tensor.misaligned + 1));
+  } else {
+    std::snprintf(text, sizeof(text),
+                  "is at %p; its strides must not lead out of the address space", placed.address);
+  }
+  return Status(StatusCode::kBadPointer, id, text);
+}
+
+// Every call pays for this, a call for one token noticeably; hence the plain range test first, and
+// no Status but where there is something to say.
 Status CheckPointers(const PlanData& plan, const Args& args) {
   Placed placed[kNumTensors];
   int count = 0;
-  for (const TensorField& field : kTensorFields) {
-    const Footprint& footprint = plan.footprints[static_cast<size_t>(field.id)];
-    if (footprint.length == 0) continue;
-    if (Status status = Place(field, footprint, args, placed[count++]); !status.ok()) {
-      return status;
-    }
+  for (const ArgTensor& tensor : plan.ArgTensors()) {
+    if (!Place(tensor, args, placed[count])) return Misplaced(placed[count]);
+    ++count;
   }
   for (int i = 0; i < count; ++i) {
     const Placed& output = placed[i];
-    if (!output.field->output) continue;
+    const TensorField& field = *output.tensor->field;
+    if (!field.output) continue;
     for (int j = 0; j < count; ++j) {
       const Placed& other = placed[j];
       if (j == i || output.end <= other.begin || other.end <= output.begin) continue;
-      if (!MayOverlap(*output.footprint, output.address, *other.footprint, other.address)) continue;
-      return Status(StatusCode::kBadPointer, output.field->id,
-                    std::string("shares memory with ") + other.field->name +
+      const TensorField& other_field = *other.tensor->field;
+      if (!MayOverlap(plan.footprint_of(field.id), output.address,
+                      plan.footprint_of(other_field.id), other.address)) {
+        continue;
+      }
+      return Status(StatusCode::kBadPointer, field.id,
+                    std::string("shares memory with ") + other_field.name +
                         "; outputs must not overlap inputs or each other");
     }
   }
@@ -124,12 +126,10 @@ Status CheckCall(const PlanData& plan, const Args& args, const RunOptions& optio
 }
 
 Status CheckWeights(const PlanData& plan, const Args& args) {
-  for (const TensorId id : kWeights) {
-    const Footprint& footprint = plan.footprints[static_cast<size_t>(id)];
-    if (footprint.length == 0) continue;
+  for (const ArgTensor& tensor : plan.ArgTensors()) {
     Placed placed;
-    Status status = Place(kTensorFields[static_cast<size_t>(id)], footprint, args, placed);
-    if (!status.ok()) return status;
+    if (std::ranges::count(kWeights, tensor.field->id) == 0) continue;
+    if (!Place(tensor, args, placed)) return Misplaced(placed);
   }
   return Status();
 }

@@ -62,7 +62,7 @@ class Rows {
 
   template <class Byte>
   Byte* Row(Byte* data, TensorId id, int64_t token) const {
-    if (plan_.footprints[static_cast<size_t>(id)].length == 0) return nullptr;
+    if (plan_.footprint_of(id).length == 0) return nullptr;
     const Axes& axes = plan_.axes_of(id);
     const int64_t seq = plan_.sizes.seq_len;
     return data +

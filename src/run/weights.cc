@@ -118,6 +118,7 @@ Result<Plan> Bind(const PlanData& plan, const Args& args) {
   }
   PrepareTables(*bound, *weights);
   for (const TensorId id : kWeights) bound->footprints[static_cast<size_t>(id)] = {};
+  ListArgTensors(*bound);
   bound->weights = std::move(weights);
   return Plan(std::move(bound));
 }

@@ -21,19 +21,6 @@ const char* Name(DType dtype) noexcept {
   return "invalid";
 }
 
-int64_t ElementBytes(DType dtype) noexcept {
-  switch (dtype) {
-    case DType::kNone: return 0;
-    case DType::kI8: return 1;
-    case DType::kF16:
-    case DType::kBF16: return 2;
-    case DType::kI32:
-    case DType::kF32: return 4;
-    case DType::kI64: return 8;
-  }
-  return 0;
-}
-
 TensorSpec Dense(DType dtype, std::initializer_list<int64_t> shape) noexcept {
   TensorSpec tensor;
   tensor.dtype = dtype;
