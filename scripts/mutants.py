@@ -22,6 +22,7 @@ REFERENCE = "src/reference/reference.cc"
 NUMBERS = "src/reference/number_formats.h"
 NEST = "src/kernels/nest-inl.h"
 QUANTISE = "src/kernels/quantise-inl.h"
+UNIT = "src/kernels/unit-inl.h"
 ROTATE = "src/kernels/rotate-inl.h"
 LANES = "src/kernels/lanes-inl.h"
 FORMATS = "src/kernels/formats-inl.h"
@@ -114,8 +115,8 @@ MUTANTS = [
     ("core", ADDRESS, "batch * row_stride", "token * row_stride"),
     ("core", ADDRESS, "token % seq_len) * position", "0) * position"),
     # Rules about a call.
-    ("core", ARGS, "if (placed.begin > at || placed.end <= at)", "if (placed.end <= at)"),
-    ("core", ARGS, "|| placed.end <= at)", ")"),
+    ("core", ARGS, "begin <= at && at < end", "at < end"),
+    ("core", ARGS, "begin <= at && at < end", "begin <= at"),
     ("core", ARGS, "footprint.element_bytes - 1)", "footprint.element_bytes - 2)"),
     ("core", ARGS, "if (j == i || output.end", "if (j <= i || output.end"),
     ("core", ARGS, "options.token_end < 0 ?", "options.token_end <= 0 ?"),
@@ -199,16 +200,13 @@ MUTANTS = [
     ("kF16", FORMATS, "hn::Set(du, 0x477FEFFFu)", "hn::Set(du, 0x477FFFFFu)",
      "what rounds to 2^16 is carried into the exponent of infinity"),
     ("kF16", FORMATS, "hn::Set(du, 0x7BFFu)", "hn::Set(du, 0x7C00u)"),
-    ("kBF16", NEST, "fails |= Rotation::TooLarge(largest);", "Rotation::TooLarge(largest);",
-     "for processors that round a sum of products once; those seen make an infinity first"),
-    ("kBF16", NEST, "!tile.usual)", "false)"),
+    ("kBF16", UNIT, "if (traits.k_offsets) {", "if (false) {"),
+    ("kBF16", NEST, "kRotated && !tile.usual", "false"),
     ("kBF16", NEST, "uint64_t{1} << (head % 64)", "uint64_t{1} << (head % 32)"),
-    ("kBF16", NEST, ">> (head % 64) & 1", ">> (head % 32) & 1"),
-    ("kBF16", NEST, " || StoreFormat::Failed(df, range)", ""),
+    ("kBF16", NEST, "head += 64", "head += 128"),
+    ("kBF16", NEST, "fails |= StoreFormat::Failed(df, range)", "(void)range"),
     ("kBF16", ROTATE, "_mm512_set1_epi16(1 << 7)", "_mm512_set1_epi16(0)"),
     ("kBF16", ROTATE, "(127 + 32 - 1) << 7", "(127 + 127 - 1) << 7"),
-    ("kBF16", ROTATE, "(127 + 95) << 8", "(127 + 127) << 8",
-     "for processors that round a sum of products once; those seen make an infinity first"),
     ("kBF16", FORMATS, "hn::Set(di, 0x7FFF)", "hn::Set(di, 0x8000)"),
     ("kBF16", FORMATS, "hn::And(hn::ShiftRight<16>(bits), hn::Set(di, 1))", "hn::Set(di, 0)"),
     ("kBF16", FORMATS, "_mm512_set1_epi16(0x2000)", "_mm512_set1_epi16(0x4000)"),

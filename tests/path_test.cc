@@ -82,7 +82,7 @@ Args Addresses(void* Args::*output = nullptr, uintptr_t bytes = 0) {
 
 class PathTest : public ::testing::TestWithParam<std::tuple<Variant, Target>> {
  protected:
-  Spec MakeSpec(int64_t head_dim, DType bias = DType::kNone) const {
+  Spec MakeSpec(int64_t head_dim, DType bias = DType::kNone, bool offsets = true) const {
     const auto& [variant, target] = GetParam();
     Spec spec = DenseSpec({.batch = 3,
                            .seq_len = 2,
@@ -94,22 +94,24 @@ class PathTest : public ::testing::TestWithParam<std::tuple<Variant, Target>> {
                            .cache_layout = CacheLayout::kPaged,
                            .cache_shape = {3, 4},
                            .kv_output = true,
-                           .offsets = true,
+                           .offsets = offsets,
                            .bias_dtype = variant.source == DType::kI32 ? bias : DType::kNone});
     spec.numerics = variant.numerics;
     spec.target = target;
     return spec;
   }
 
-  // bf16 by instructions of AVX512_BF16 only in vectors of 512 bits.
-  Rotation RotationOf(int64_t step) const {
+  // bf16 by instructions of AVX512_BF16 only in vectors of 512 bits, and by dot products without
+  // offsets of k.
+  Rotation RotationOf(int64_t step, bool offsets) const {
     const auto& [variant, target] = GetParam();
     const bool f32 = variant.source == DType::kI32 || variant.source == DType::kF32;
     if (step == 2 || f32) return Rotation::kExact;
     if (variant.source == DType::kBF16) {
       if (step != 32) return Rotation::kExact;
-      if (target == Target::kAvx512Bf16Dot) return Rotation::kBF16Dot;
-      return target == Target::kAvx512Bf16 ? Rotation::kFused : Rotation::kExact;
+      if (target == Target::kAvx512Bf16Dot && !offsets) return Rotation::kBF16Dot;
+      const bool native = target == Target::kAvx512Bf16Dot || target == Target::kAvx512Bf16;
+      return native ? Rotation::kFused : Rotation::kExact;
     }
     return variant.numerics == Numerics::kAscend ? Rotation::kExact : Rotation::kFused;
   }
@@ -123,7 +125,8 @@ TEST_P(PathTest, ByHeadDim) {
     for (const DType bias : {DType::kNone, DType::kF32, DType::kF16, DType::kBF16, DType::kI32}) {
       for (const bool beyond_caches : {false, true}) {
         for (const bool aligned : {false, true}) {
-          const Spec spec = MakeSpec(heads.head_dim, bias);
+          const bool offsets = bias != DType::kF32;
+          const Spec spec = MakeSpec(heads.head_dim, bias, offsets);
           SCOPED_TRACE(::testing::Message()
                        << "D " << heads.head_dim << ", bias " << Name(spec.bias.dtype)
                        << ", beyond the caches " << beyond_caches << ", aligned " << aligned);
@@ -137,7 +140,7 @@ TEST_P(PathTest, ByHeadDim) {
           EXPECT_EQ(IsPacked(plan), heads.packed);
           EXPECT_EQ(kernel.step, step);
           EXPECT_EQ(kernel.exact, step == 2);
-          EXPECT_EQ(kernel.rotation, RotationOf(step));
+          EXPECT_EQ(kernel.rotation, RotationOf(step, offsets));
           EXPECT_EQ(kernel.unrolled_pairs, unrolled);
           EXPECT_EQ(kernel.streams, streams);
         }

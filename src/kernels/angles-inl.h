@@ -33,6 +33,7 @@ template <class V, class Format, class Put>
 HWY_INLINE void ReadAngles(const AngleRows& rows, int64_t pair, const Put& put) {
   using Vec = Float32<FullVectors>;
   constexpr bool kNeighbours = V::kStyle == RotaryStyle::kInterleaved;
+  using Order = typename V::template Order<true>;
   const FullVectors df;
   const auto read = [&](const void* row, int64_t channel, int64_t n) ROPEKV_INLINE_LAMBDA {
     const auto* from = static_cast<const typename Format::T*>(row) + channel;
@@ -43,9 +44,9 @@ HWY_INLINE void ReadAngles(const AngleRows& rows, int64_t pair, const Put& put) 
       const hn::Rebind<typename Format::T, FullVectors> d;
       const Vec entries = Format::ToF32(df, hn::LoadU(d, from - channel / 2));
       hn::StoreInterleaved2(entries, entries, df, twice);
-      V::Order::Load(df, twice, a, b);
+      Order::Load(df, twice, a, b);
     } else {
-      V::Order::template Read<Format>(df, from, a, b);
+      Order::template Read<Format>(df, from, a, b);
     }
     if constexpr (kNeighbours && !V::kSplitsPairs) {
       if (n % 4 == 2) {  // sin; its row may be that of cos too

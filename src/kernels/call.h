@@ -142,6 +142,7 @@ struct KernelTraits {
   RotaryStyle style;
   bool wide_angles;   // cos and sin are f32, and the outputs are not
   bool other_caches;  // a part is Sink::kStoreAny
+  bool k_offsets;     // k is quantised with offsets
   int64_t head_dim;
   int64_t rotary_dim;
   bool ahead;        // KernelCall::ahead_bytes is not 0

@@ -32,7 +32,7 @@ void Narrow(DType dtype, const float* from, int64_t count, void* to);
 void AddInt32(const int32_t* a, const int32_t* b, int64_t count, int32_t* to);
 
 // A head's scales or offsets side by side: where they are, or in `room`.
-const float* Dense(const ScaleView& view, int64_t head, int64_t channels, float* room);
+const float* SideBySide(const ScaleView& view, int64_t head, int64_t channels, float* room);
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

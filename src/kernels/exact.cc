@@ -174,8 +174,8 @@ void ExactHead(const KernelCall& call, const PartCall& part, int64_t token, int6
   const int64_t row_element = part.row_offset + head * part.row_head_stride;
   if (row) row += row_element * ElementBytes(part.row_dtype);
 
-  const float* const scales = Dense(part.scale, head, part.channels, room[0]);
-  const float* const offsets = Dense(part.offset, head, part.channels, room[1]);
+  const float* const scales = SideBySide(part.scale, head, part.channels, room[0]);
+  const float* const offsets = SideBySide(part.offset, head, part.channels, room[1]);
 
   ForVectors(part.channels / 2, [&](int64_t pair) ROPEKV_INLINE_LAMBDA {
     Vec lo, hi;
@@ -225,7 +225,7 @@ void Narrow(DType dtype, const float* from, int64_t count, void* to) {
   });
 }
 
-const float* Dense(const ScaleView& view, int64_t head, int64_t channels, float* room) {
+const float* SideBySide(const ScaleView& view, int64_t head, int64_t channels, float* room) {
   if (view.data == nullptr) return nullptr;
   const float* const from = view.data + head * view.head_stride;
   if (view.channel_stride == 1) return from;

@@ -5,7 +5,7 @@
 //   kInOrder    a = 0 1 2 3, b = 4 5 6 7    everything but bf16 to bf16
 //   kEvenOdd    a = 0 2 4 6, b = 1 3 5 7    bf16 to bf16: widened without a shuffle
 //   kInBlocks   a = 0-3 8-11 16-19 24-27, b = 4-7 12-15 20-23 28-31
-//                                           bf16 to bf16 by dot products, in 512 bits
+//                                           bf16 that dot products rotate, in 512 bits
 //
 // Two vectors rather than one, so that packing to 16 and 8 bits fills its registers.
 #if defined(ROPEKV_KERNELS_LANES_INL_H_) == defined(HWY_TARGET_TOGGLE)

@@ -92,7 +92,7 @@ void PrepareTables(const PartCall& part) {
   const auto fill = [&](const ScaleView& view, float* table, const auto& prepare) HWY_ATTR {
     for (int64_t head = 0; head < part.num_heads; ++head) {
       float room[kMaxHeadDim];
-      const float* const values = Dense(view, head, part.channels, room);
+      const float* const values = SideBySide(view, head, part.channels, room);
       ForSteps<0>(df, part.half, [&](int64_t, int64_t pair) ROPEKV_INLINE_LAMBDA {
         for (const int64_t channel : {pair, part.channels - part.half + pair}) {
           Float32<DF> a, b;

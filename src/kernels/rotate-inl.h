@@ -117,11 +117,6 @@ class RotationByF32 {
     return true;
   }
 
-  // Nothing to check.
-  struct Largest {};
-  static HWY_INLINE Largest None() { return {}; }
-  static HWY_INLINE bool TooLarge(Largest) { return false; }
-
   // A step of token `i`.
   template <class Vec = Float32<FullVectors>>
   HWY_INLINE void TurnStep(int64_t i, int64_t half, int64_t step, Vec& lo_a, Vec& lo_b, Vec& hi_a,
@@ -173,29 +168,17 @@ class RotationByBF16Dot {
 
   static int64_t Tokens(int64_t) { return 1; }
 
-  // The largest |x| of a head, times 2 as bits. Below 2^95 no product overflows. For processors
-  // that would round the sum only once; Zen 5 rounds a product of 2^128 to infinity first.
-  using Largest = hn::Vec<hn::CappedTag<uint16_t, 32>>;
-  static HWY_INLINE Largest None() { return Largest{_mm512_setzero_si512()}; }
-
   // A step whose two halves begin at lo and hi.
   template <class Vec = Float32<DF>>
   HWY_INLINE void TurnStep(const uint16_t* lo, const uint16_t* hi, int64_t step, Vec& lo_a,
-                           Vec& lo_b, Vec& hi_a, Vec& hi_b, Largest& largest) const {
+                           Vec& lo_b, Vec& hi_a, Vec& hi_b) const {
     const __m512i x_lo = _mm512_loadu_si512(lo), x_hi = _mm512_loadu_si512(hi);
-    largest.raw = _mm512_max_epu16(
-        largest.raw, _mm512_max_epu16(_mm512_add_epi16(x_lo, x_lo), _mm512_add_epi16(x_hi, x_hi)));
     const __m512i* angles = angles_ + 4 * step;
     const __m512i a = _mm512_unpacklo_epi16(x_lo, x_hi), b = _mm512_unpackhi_epi16(x_lo, x_hi);
     lo_a = Dot(a, angles[0]);
     lo_b = Dot(b, angles[1]);
     hi_a = Dot(a, angles[2]);
     hi_b = Dot(b, angles[3]);
-  }
-
-  static HWY_INLINE bool TooLarge(Largest largest) {
-    return _mm512_cmpge_epu16_mask(largest.raw,
-                                   _mm512_set1_epi16(static_cast<int16_t>((127 + 95) << 8))) != 0;
   }
 
  private:

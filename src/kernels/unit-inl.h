@@ -33,11 +33,17 @@ Kernel FindForDTypes(const KernelTraits&) {
 
 #else
 
+template <class V>
+void Prepare(const PartCall& part) {
+  if (part.rotated) return PrepareTables<V::template kOrder<true> >(part);
+  PrepareTables<V::template kOrder<false> >(part);
+}
+
 template <class V, int64_t kPairs, Stores stores>
 Kernel Describe() {
   using enum Rotation;
   return {.run = &Nest<V, kPairs, stores>::Run,
-          .prepare = &PrepareTables<V::kOrder>,
+          .prepare = &Prepare<V>,
           .step = 2 * static_cast<int64_t>(hn::Lanes(FullVectors())),
           .unrolled_pairs = kPairs,
           .rotation = V::kDot     ? kBF16Dot
@@ -98,6 +104,11 @@ Kernel FindForDTypes(const KernelTraits& traits) {
   const auto find = [&](auto any_dtypes) {
     constexpr bool kAny = decltype(any_dtypes)::value;
     constexpr NativeBF16 kNative = Useful(native, source, output, style, kAny);
+    // Dot products are right for k without offsets only: docs/numerics.md, lemma 4.
+    if (traits.k_offsets) {
+      constexpr NativeBF16 kNoDot = std::min(kNative, NativeBF16::kRounding);
+      return FindFor<Variant<source, output, numerics, kNoDot, style, kAny> >(traits);
+    }
     return FindFor<Variant<source, output, numerics, kNative, style, kAny> >(traits);
   };
   // Floating-point x of 16 bits is faster where its products are exact.

@@ -60,10 +60,13 @@ struct Variant {
   using Rotation = RotationByF32<Variant, AnglesInMemory, kPairs>;
 #endif
   static constexpr bool kSplitsPairs = kStyle == RotaryStyle::kInterleaved && kBothBF16;
-  static constexpr LaneOrder kOrder = kDot        ? LaneOrder::kInBlocks
-                                      : kBothBF16 ? LaneOrder::kEvenOdd
-                                                  : LaneOrder::kInOrder;
-  using Order = Lanes<kOrder>;
+  // Of channels that are rotated, and of those that pass.
+  template <bool kRotated>
+  static constexpr LaneOrder kOrder = kDot&& kRotated ? LaneOrder::kInBlocks
+                                      : kBothBF16     ? LaneOrder::kEvenOdd
+                                                      : LaneOrder::kInOrder;
+  template <bool kRotated>
+  using Order = Lanes<kOrder<kRotated>>;
 };
 
 }  // namespace ropekv::internal::HWY_NAMESPACE

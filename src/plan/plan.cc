@@ -131,6 +131,7 @@ KernelTraits TraitsOf(const PlanData& plan) {
           .style = spec.rotary_style,
           .wide_angles = spec.cos.dtype == DType::kF32 && out != DType::kF32,
           .other_caches = cache != DType::kI8 && cache != out,
+          .k_offsets = spec.offset_k.present(),
           .head_dim = plan.sizes.head_dim,
           .rotary_dim = plan.sizes.rotary_dim,
           .ahead = false,
