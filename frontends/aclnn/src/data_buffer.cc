@@ -53,7 +53,8 @@ aclError aclUpdateDataBuffer(aclDataBuffer* dataBuffer, void* data, size_t size)
   return RuntimeCall(__func__, [&]() -> aclError {
     std::shared_ptr<DataBuffer> buffer;
     if (const int code = Find(dataBuffer, buffer)) return code;
-    *buffer = {data, size};
+    DataBufferTable::Get().Replace(dataBuffer,
+                                   std::make_shared<DataBuffer>(DataBuffer{data, size}));
     return ACL_SUCCESS;
   });
 }

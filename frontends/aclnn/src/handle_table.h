@@ -83,6 +83,16 @@ class HandleTable {
     return slot ? slot->object : nullptr;
   }
 
+  // Whether the handle named an object; from now on it names this one. Objects that a call can
+  // change are changed so: others may be reading the old one.
+  bool Replace(const void* handle, std::shared_ptr<T> object) {
+    const std::lock_guard lock(mutex_);
+    auto* slot = const_cast<Slot*>(Decode(handle));
+    if (!slot || !slot->object) return false;
+    slot->object.swap(object);
+    return true;
+  }
+
   // The object, which the handle no longer names; null if it did not, or no longer.
   std::shared_ptr<T> Remove(const void* handle) {
     const std::lock_guard lock(mutex_);

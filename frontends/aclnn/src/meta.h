@@ -3,6 +3,7 @@
 #ifndef ROPEKV_ACLNN_META_H_
 #define ROPEKV_ACLNN_META_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -14,11 +15,13 @@
 
 namespace ropekv::acl {
 
+// Does not change but for `data`, which is to be read once in a call: programs may set it, and give
+// the handle another tensor, while another thread's call uses it.
 struct Tensor {
   aclDataType dtype;
   aclFormat format;
-  int64_t offset;  // of the view in the storage, in elements
-  void* data;      // of the storage
+  int64_t offset;           // of the view in the storage, in elements
+  std::atomic<void*> data;  // of the storage
 
   std::span<const int64_t> view_dims() const { return {numbers.get(), view_rank}; }
   std::span<const int64_t> strides() const { return {numbers.get() + view_rank, view_rank}; }

@@ -33,7 +33,8 @@ int CheckDescription(const Description& from, int null_code, int invalid_code) {
   return ACL_SUCCESS;
 }
 
-void Describe(Tensor& tensor, const Description& from) {
+std::shared_ptr<Tensor> MakeTensor(const Description& from, aclDataType dtype, aclFormat format,
+                                   int64_t offset, void* data) {
   auto numbers = std::make_unique<int64_t[]>(2 * from.view_rank + from.storage_rank);
   std::copy_n(from.view_dims, from.view_rank, numbers.get());
   int64_t* strides = numbers.get() + from.view_rank;
@@ -48,9 +49,15 @@ void Describe(Tensor& tensor, const Description& from) {
     }
   }
   std::copy_n(from.storage_dims, from.storage_rank, strides + from.view_rank);
-  tensor.numbers = std::move(numbers);
-  tensor.view_rank = from.view_rank;
-  tensor.storage_rank = from.storage_rank;
+  auto tensor = std::make_shared<Tensor>();
+  tensor->dtype = dtype;
+  tensor->format = format;
+  tensor->offset = offset;
+  tensor->data = data;
+  tensor->numbers = std::move(numbers);
+  tensor->view_rank = from.view_rank;
+  tensor->storage_rank = from.storage_rank;
+  return tensor;
 }
 
 // A copy of `values` for the caller to delete[].
@@ -68,8 +75,8 @@ int GetArray(const aclTensor* handle, std::span<const int64_t> (Tensor::*values)
   return ACL_SUCCESS;
 }
 
-template <class T>
-int GetField(const aclTensor* handle, T Tensor::*field, T* value) {
+template <class Field, class T>
+int GetField(const aclTensor* handle, Field Tensor::*field, T* value) {
   std::shared_ptr<Tensor> tensor;
   if (const int code = FindDescriptor<TensorTable>(handle, "tensor", tensor)) return code;
   if (!value) return Fail(kErrParamNullptr, "the output is null");
@@ -88,12 +95,7 @@ aclTensor* aclCreateTensor(const int64_t* viewDims, uint64_t viewDimsNum, aclDat
   return CreateCall<aclTensor>(Layer::kAclnn, __func__, [&]() -> aclTensor* {
     const Description from{viewDims, viewDimsNum, stride, storageDims, storageDimsNum};
     if (CheckDescription(from, kErrParamNullptr, kErrParamInvalid)) return nullptr;
-    auto tensor = std::make_shared<Tensor>();
-    Describe(*tensor, from);
-    tensor->dtype = dataType;
-    tensor->format = format;
-    tensor->offset = offset;
-    tensor->data = tensorData;
+    auto tensor = MakeTensor(from, dataType, format, offset, tensorData);
     return static_cast<aclTensor*>(TensorTable::Get().Insert(std::move(tensor)));
   });
 }
@@ -111,11 +113,10 @@ aclnnStatus aclInitTensor(aclTensor* tensor, const int64_t* viewDims, uint64_t v
     if (const int code = FindDescriptor<TensorTable>(tensor, "tensor", found)) return code;
     const Description from{viewDims, viewDimsNum, stride, storageDims, storageDimsNum};
     if (const int code = CheckDescription(from, kErrParamNullptr, kErrParamInvalid)) return code;
-    Describe(*found, from);
-    found->dtype = dataType;
-    found->format = format;
-    found->offset = offset;
-    if (tensorDataAddr) found->data = tensorDataAddr;
+    void* const data = tensorDataAddr ? tensorDataAddr : found->data.load();
+    if (!TensorTable::Get().Replace(tensor, MakeTensor(from, dataType, format, offset, data))) {
+      return FailAsGone<TensorTable>("tensor", tensor);
+    }
     return ACL_SUCCESS;
   });
 }

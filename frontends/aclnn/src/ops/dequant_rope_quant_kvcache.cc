@@ -240,11 +240,11 @@ aclnnStatus Prepare(const Tensors& tensors, const std::vector<int64_t>& size_spl
     const Tensor* tensor = tensors[static_cast<size_t>(field.id)].get();
     if (!tensor) continue;
     const TensorSpec& used = spec.*field.spec;
-    if (const int code = CheckBounds(NameOf(field.id), used, *tensor, tensor->data, kErrTiling)) {
+    void* const data = tensor->data;
+    if (const int code = CheckBounds(NameOf(field.id), used, *tensor, data, kErrTiling))
       return code;
-    }
     made.given[static_cast<size_t>(field.id)] = true;
-    SetAddress(made.args, field.id, ViewAddress(*tensor, tensor->data));
+    SetAddress(made.args, field.id, ViewAddress(*tensor, data));
   }
   *workspace_size = 0;
   *executor = NewExecutor(std::move(made));
