@@ -136,7 +136,9 @@ TEST_P(PathTest, ByHeadDim) {
           const bool streams = heads.streams && beyond_caches && aligned && Streams(target);
           const bool reads_32_bits = ElementBytes(spec.x.dtype) == 4;
           const bool fast = !beyond_caches || (streams && !reads_32_bits && heads.head_dim <= 128);
-          const int64_t unrolled = kUnrolls && Is512(target) && fast ? heads.unrolled : 0;
+          const bool long_f32 = spec.x.dtype == DType::kF32 && heads.unrolled == 128;
+          const bool unrolls = kUnrolls && Is512(target) && fast && !long_f32;
+          const int64_t unrolled = unrolls ? heads.unrolled : 0;
           EXPECT_EQ(IsPacked(plan), heads.packed);
           EXPECT_EQ(kernel.step, step);
           EXPECT_EQ(kernel.exact, step == 2);
@@ -144,6 +146,28 @@ TEST_P(PathTest, ByHeadDim) {
           EXPECT_EQ(kernel.unrolled_pairs, unrolled);
           EXPECT_EQ(kernel.streams, streams);
         }
+      }
+    }
+  }
+}
+
+// Neighbours are as good for dot products as halves are, and are unrolled for them alone.
+TEST_P(PathTest, InterleavedPairs) {
+  const bool dot = std::get<Target>(GetParam()) == Target::kAvx512Bf16Dot &&
+                   std::get<Variant>(GetParam()).source == DType::kBF16;
+  for (const int64_t head_dim : {64, 96, 128, 256}) {
+    for (const bool beyond_caches : {false, true}) {
+      for (const bool offsets : {false, true}) {
+        Spec spec = MakeSpec(head_dim, DType::kNone, offsets);
+        spec.rotary_style = RotaryStyle::kInterleaved;
+        const Plan plan = MakeStreamingPlan(spec, beyond_caches).value();
+        const Kernel& kernel = KernelOf(plan, Addresses());
+        const bool usual = head_dim == 64 || head_dim == 128;
+        const bool unrolled = dot && kUnrolls && usual && !beyond_caches && !offsets;
+        EXPECT_EQ(kernel.rotation, RotationOf(kernel.step, offsets));
+        EXPECT_EQ(kernel.unrolled_pairs, unrolled ? head_dim / 2 : 0)
+            << "D " << head_dim << ", beyond the caches " << beyond_caches << ", offsets "
+            << offsets;
       }
     }
   }

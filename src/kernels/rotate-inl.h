@@ -132,19 +132,29 @@ class RotationByF32 {
 
 #if HWY_TARGET == HWY_AVX3
 // Both products of bf16 and their sum by one instruction, which flushes subnormal numbers
-// (docs/numerics.md, lemma 4). It works on 32-bit lanes that hold both channels of a pair: the
-// halves of a head are interleaved. So are the angles: (cos, -sin) for the first channel of a pair,
-// (sin, cos) for the second. Four vectors a step; for up to 128 pairs they stay in registers.
+// (docs/numerics.md, lemma 4). It works on 32-bit lanes that hold both channels of a pair: those of
+// neighbours do, the halves of a head are interleaved. So are the angles: (cos, -sin) for the first
+// channel of a pair, (sin, cos) for the second. Four vectors a step; for up to 128 pairs they stay
+// in registers.
 template <class V, int64_t kPairs>
 class RotationByBF16Dot {
   using DF = FullVectors;
+  static constexpr bool kNeighbours = V::kStyle == RotaryStyle::kInterleaved;
 
  public:
   // Whether lemma 4 takes these angles: each is 0, or in size from 2^-126 to 2^32.
   HWY_INLINE bool Load(int64_t, const AngleRows& rows) {
     __mmask32 ok = ~__mmask32{0};
-    const auto load = [&](const void* from, int64_t entry) ROPEKV_INLINE_LAMBDA {
-      const __m512i bits = _mm512_loadu_si512(static_cast<const uint16_t*>(from) + entry);
+    const auto load = [&](const void* from, int64_t channel) ROPEKV_INLINE_LAMBDA {
+      const auto* entries = static_cast<const uint16_t*>(from) + channel;
+      __m512i bits;
+      if (kNeighbours && rows.half_width) {
+        bits = _mm512_cvtepu16_epi32(
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(entries - channel / 2)));
+        bits = _mm512_or_si512(bits, _mm512_slli_epi32(bits, 16));
+      } else {
+        bits = _mm512_loadu_si512(entries);
+      }
       const __m512i size = _mm512_and_si512(bits, _mm512_set1_epi16(0x7FFF));
       const __m512i least = _mm512_set1_epi16(1 << 7);
       ok &= _mm512_cmple_epu16_mask(_mm512_sub_epi16(size, least),
@@ -156,12 +166,19 @@ class RotationByBF16Dot {
     ForSteps<kPairs>(DF(), rows.half, [&](int64_t step, int64_t pair) ROPEKV_INLINE_LAMBDA {
       const __m512i cos_lo = load(rows.cos, pair), cos_hi = load(rows.cos, rows.upper + pair);
       const __m512i sin_lo = load(rows.sin, pair), sin_hi = load(rows.sin, rows.upper + pair);
-      const __m512i minus_sin = _mm512_xor_si512(sin_lo, sign);
       __m512i* to = angles_ + 4 * step;
-      to[0] = _mm512_unpacklo_epi16(cos_lo, minus_sin);
-      to[1] = _mm512_unpackhi_epi16(cos_lo, minus_sin);
-      to[2] = _mm512_unpacklo_epi16(sin_hi, cos_hi);
-      to[3] = _mm512_unpackhi_epi16(sin_hi, cos_hi);
+      if constexpr (kNeighbours) {
+        to[0] = Even(cos_lo, _mm512_xor_si512(sin_lo, sign));
+        to[1] = Odd(sin_lo, cos_lo);
+        to[2] = Even(cos_hi, _mm512_xor_si512(sin_hi, sign));
+        to[3] = Odd(sin_hi, cos_hi);
+      } else {
+        const __m512i minus_sin = _mm512_xor_si512(sin_lo, sign);
+        to[0] = _mm512_unpacklo_epi16(cos_lo, minus_sin);
+        to[1] = _mm512_unpackhi_epi16(cos_lo, minus_sin);
+        to[2] = _mm512_unpacklo_epi16(sin_hi, cos_hi);
+        to[3] = _mm512_unpackhi_epi16(sin_hi, cos_hi);
+      }
     });
     return ok == ~__mmask32{0};
   }
@@ -174,14 +191,29 @@ class RotationByBF16Dot {
                            Vec& lo_b, Vec& hi_a, Vec& hi_b) const {
     const __m512i x_lo = _mm512_loadu_si512(lo), x_hi = _mm512_loadu_si512(hi);
     const __m512i* angles = angles_ + 4 * step;
-    const __m512i a = _mm512_unpacklo_epi16(x_lo, x_hi), b = _mm512_unpackhi_epi16(x_lo, x_hi);
-    lo_a = Dot(a, angles[0]);
-    lo_b = Dot(b, angles[1]);
-    hi_a = Dot(a, angles[2]);
-    hi_b = Dot(b, angles[3]);
+    if constexpr (kNeighbours) {
+      lo_a = Dot(x_lo, angles[0]);
+      lo_b = Dot(x_lo, angles[1]);
+      hi_a = Dot(x_hi, angles[2]);
+      hi_b = Dot(x_hi, angles[3]);
+    } else {
+      const __m512i a = _mm512_unpacklo_epi16(x_lo, x_hi), b = _mm512_unpackhi_epi16(x_lo, x_hi);
+      lo_a = Dot(a, angles[0]);
+      lo_b = Dot(b, angles[1]);
+      hi_a = Dot(a, angles[2]);
+      hi_b = Dot(b, angles[3]);
+    }
   }
 
  private:
+  // Of each 32 bits of two vectors, the lower or the upper halves.
+  static HWY_INLINE __m512i Even(__m512i a, __m512i b) {
+    return _mm512_mask_blend_epi16(0xAAAAAAAA, a, _mm512_slli_epi32(b, 16));
+  }
+  static HWY_INLINE __m512i Odd(__m512i a, __m512i b) {
+    return _mm512_mask_blend_epi16(0xAAAAAAAA, _mm512_srli_epi32(a, 16), b);
+  }
+
   static HWY_INLINE Float32<DF> Dot(__m512i x, __m512i angles) {
     // Either zero would do: lemma 4.
     __m512 sum = _mm512_setzero_ps();

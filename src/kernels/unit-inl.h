@@ -58,9 +58,12 @@ Kernel FindUnrolled(const KernelTraits& traits) {
 #if HWY_TARGET == HWY_AVX3 && !defined(ROPEKV_FEWER_KERNELS)
   constexpr bool kStreams = stores == Stores::kStreaming;
   constexpr bool kReads32Bits = sizeof(typename V::Reader::T) == 4;
-  if constexpr (V::kStyle == RotaryStyle::kHalf && (kReads32Bits ? !kStreams : !V::kAnyDTypes)) {
-    constexpr int64_t k96 = kStreams ? 0 : 48;    // rows are no whole lines
-    constexpr int64_t k256 = kStreams ? 0 : 128;  // memory is what takes the time
+  constexpr bool kHalf = V::kStyle == RotaryStyle::kHalf;
+  if constexpr ((kHalf || (V::kDot && !kStreams)) && (kReads32Bits ? !kStreams : !V::kAnyDTypes)) {
+    // Streamed rows are whole lines, which those of 96 are not; and memory is what takes the time
+    // of long ones.
+    constexpr int64_t k96 = kHalf && !kStreams ? 48 : 0;
+    constexpr int64_t k256 = kHalf && !kStreams && V::kSource != DType::kF32 ? 128 : 0;
     if (!traits.other_caches && kStreams == traits.ahead) {
       switch (traits.rotary_dim) {
         case 64: return Describe<V, 32, stores>();
@@ -92,10 +95,9 @@ Kernel FindFor(const KernelTraits& traits) {
 }
 
 // What of it such a variant uses. Those that use the same are one.
-constexpr NativeBF16 Useful(NativeBF16 native, DType source, DType output, RotaryStyle style,
-                            bool any_dtypes) {
+constexpr NativeBF16 Useful(NativeBF16 native, DType source, DType output, bool any_dtypes) {
   if (output != DType::kBF16) return NativeBF16::kNothing;
-  const bool dot = source == DType::kBF16 && style == RotaryStyle::kHalf && !any_dtypes;
+  const bool dot = source == DType::kBF16 && !any_dtypes;
   return dot ? native : std::min(native, NativeBF16::kRounding);
 }
 
@@ -103,7 +105,7 @@ template <DType source, DType output, Numerics numerics, NativeBF16 native, Rota
 Kernel FindForDTypes(const KernelTraits& traits) {
   const auto find = [&](auto any_dtypes) {
     constexpr bool kAny = decltype(any_dtypes)::value;
-    constexpr NativeBF16 kNative = Useful(native, source, output, style, kAny);
+    constexpr NativeBF16 kNative = Useful(native, source, output, kAny);
     // Dot products are right for k without offsets only: docs/numerics.md, lemma 4.
     if (traits.k_offsets) {
       constexpr NativeBF16 kNoDot = std::min(kNative, NativeBF16::kRounding);

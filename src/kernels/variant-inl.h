@@ -62,9 +62,10 @@ struct Variant {
   static constexpr bool kSplitsPairs = kStyle == RotaryStyle::kInterleaved && kBothBF16;
   // Of channels that are rotated, and of those that pass.
   template <bool kRotated>
-  static constexpr LaneOrder kOrder = kDot&& kRotated ? LaneOrder::kInBlocks
-                                      : kBothBF16     ? LaneOrder::kEvenOdd
-                                                      : LaneOrder::kInOrder;
+  static constexpr LaneOrder kOrder =
+      kDot&& kRotated&& kStyle == RotaryStyle::kHalf ? LaneOrder::kInBlocks
+      : kBothBF16                                    ? LaneOrder::kEvenOdd
+                                                     : LaneOrder::kInOrder;
   template <bool kRotated>
   using Order = Lanes<kOrder<kRotated>>;
 };
