@@ -211,6 +211,7 @@ void AclProgram::CallMemory(unsigned what, unsigned a, unsigned b) {
   switch (what % 7) {
     case 0:
     case 1: {
+      const std::shared_lock addresses(addresses_);
       const std::lock_guard lock(block.mutex);
       if (block.address) return;
       block.host = b % 4 == 0;
@@ -219,6 +220,8 @@ void AclProgram::CallMemory(unsigned what, unsigned a, unsigned b) {
                                             static_cast<aclrtMemMallocPolicy>(b % 8)));
     }
     case 2: {
+      // Freed twice: in between nobody else may be given the address.
+      const std::lock_guard addresses(addresses_);
       const std::lock_guard lock(block.mutex);
       if (!block.address) return;
       void* const address = block.address;

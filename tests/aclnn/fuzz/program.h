@@ -57,6 +57,7 @@ class AclProgram {
 
   std::array<Handle, 4> streams_{}, events_{}, contexts_{}, tensors_{}, executors_{}, lists_{};
   std::array<Block, 4> blocks_;
+  std::shared_mutex addresses_;  // exclusive: none is given out
   std::array<std::unique_ptr<Operator>, 3> operators_;
   std::atomic<int> waits_{0};
   // A stream may wait for an event, for a second at least: then nothing waits for all its tasks.
