@@ -136,8 +136,8 @@ TEST_P(PathTest, ByHeadDim) {
           const bool streams = heads.streams && beyond_caches && aligned && Streams(target);
           const bool reads_32_bits = ElementBytes(spec.x.dtype) == 4;
           const bool fast = !beyond_caches || (streams && !reads_32_bits && heads.head_dim <= 128);
-          const bool long_f32 = spec.x.dtype == DType::kF32 && heads.unrolled == 128;
-          const bool unrolls = kUnrolls && Is512(target) && fast && !long_f32;
+          const bool too_long = spec.numerics == Numerics::kAscend && heads.unrolled == 128;
+          const bool unrolls = kUnrolls && Is512(target) && fast && !too_long;
           const int64_t unrolled = unrolls ? heads.unrolled : 0;
           EXPECT_EQ(IsPacked(plan), heads.packed);
           EXPECT_EQ(kernel.step, step);
@@ -151,10 +151,10 @@ TEST_P(PathTest, ByHeadDim) {
   }
 }
 
-// Neighbours are as good for dot products as halves are, and are unrolled for them alone.
+// Neighbours are as good for dot products as halves are. They are unrolled for these and for f16.
 TEST_P(PathTest, InterleavedPairs) {
-  const bool dot = std::get<Target>(GetParam()) == Target::kAvx512Bf16Dot &&
-                   std::get<Variant>(GetParam()).source == DType::kBF16;
+  const auto& [variant, target] = GetParam();
+  const bool f16 = variant.source == DType::kF16 && variant.numerics == Numerics::kFloat32;
   for (const int64_t head_dim : {64, 96, 128, 256}) {
     for (const bool beyond_caches : {false, true}) {
       for (const bool offsets : {false, true}) {
@@ -163,7 +163,8 @@ TEST_P(PathTest, InterleavedPairs) {
         const Plan plan = MakeStreamingPlan(spec, beyond_caches).value();
         const Kernel& kernel = KernelOf(plan, Addresses());
         const bool usual = head_dim == 64 || head_dim == 128;
-        const bool unrolled = dot && kUnrolls && usual && !beyond_caches && !offsets;
+        const bool pays = kernel.rotation == Rotation::kBF16Dot || (f16 && Is512(target));
+        const bool unrolled = pays && kUnrolls && usual && !beyond_caches;
         EXPECT_EQ(kernel.rotation, RotationOf(kernel.step, offsets));
         EXPECT_EQ(kernel.unrolled_pairs, unrolled ? head_dim / 2 : 0)
             << "D " << head_dim << ", beyond the caches " << beyond_caches << ", offsets "

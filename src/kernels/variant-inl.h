@@ -38,9 +38,9 @@ struct Variant {
       !kAnyAngles && kSource == DType::kBF16 && kOutput == DType::kBF16;
   using RoundedFormat = std::conditional_t<kBothBF16, FormatBF16Base<true>, FormatOf<kOutput>>;
   // Whether products are fused with the sum: docs/numerics.md, lemmas 1 and 5.
-  static constexpr bool kFused = kSource == DType::kF16
-                                     ? !kAnyAngles && numerics_t == Numerics::kFloat32
-                                     : kBothBF16 && native_t == NativeBF16::kRounding;
+  static constexpr bool kAscend = numerics_t == Numerics::kAscend;
+  static constexpr bool kFusedF16 = kSource == DType::kF16 && !kAnyAngles && !kAscend;
+  static constexpr bool kFused = kFusedF16 || (kBothBF16 && native_t == NativeBF16::kRounding);
   static constexpr int64_t kTile = kSource == DType::kI32 ? 4 : 1;
 
 #if HWY_TARGET == HWY_AVX3
