@@ -121,12 +121,11 @@ void SafetensorsReader::Finish() {
   }
 }
 
-void WriteSafetensors(const std::string& path, std::vector<TensorView> tensors,
-                      const Metadata& metadata, const std::string& report) {
-  // The widest elements first: every tensor is aligned to its element.
-  std::stable_sort(tensors.begin(), tensors.end(), [](const TensorView& a, const TensorView& b) {
-    return ElementBytes(a.dtype) > ElementBytes(b.dtype);
-  });
+namespace {
+
+// Of these tensors in this order, of a multiple of 8 bytes. The JSON object is gone before anything
+// is written: its destructor wants memory, and where there is none the command ends.
+std::string HeaderText(const std::vector<TensorView>& tensors, const Metadata& metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   size_t offset = 0;
@@ -139,6 +138,18 @@ void WriteSafetensors(const std::string& path, std::vector<TensorView> tensors,
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
+  return text;
+}
+
+}  // namespace
+
+void WriteSafetensors(const std::string& path, std::vector<TensorView> tensors,
+                      const Metadata& metadata, const std::string& report) {
+  // The widest elements first: every tensor is aligned to its element.
+  std::stable_sort(tensors.begin(), tensors.end(), [](const TensorView& a, const TensorView& b) {
+    return ElementBytes(a.dtype) > ElementBytes(b.dtype);
+  });
+  const std::string text = HeaderText(tensors, metadata);
   const uint64_t length = text.size();
 
   OutputFile::Parts parts = {std::as_bytes(std::span(&length, 1)), std::as_bytes(std::span(text))};

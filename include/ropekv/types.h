@@ -19,16 +19,11 @@ enum class DType : uint8_t { kNone, kI8, kI32, kF16, kBF16, kF32, kI64 };
 const char* Name(DType dtype) noexcept;  // "i8", "i32", "f16", "bf16", "f32", "i64"; "none"
 // 0 for kNone.
 constexpr int64_t ElementBytes(DType dtype) noexcept {
-  switch (dtype) {
-    case DType::kNone: return 0;
-    case DType::kI8: return 1;
-    case DType::kF16:
-    case DType::kBF16: return 2;
-    case DType::kI32:
-    case DType::kF32: return 4;
-    case DType::kI64: return 8;
-  }
-  return 0;
+  return dtype == DType::kI8                             ? 1
+         : dtype == DType::kF16 || dtype == DType::kBF16 ? 2
+         : dtype == DType::kI32 || dtype == DType::kF32  ? 4
+         : dtype == DType::kI64                          ? 8
+                                                         : 0;
 }
 
 // The dtype, shape and strides of one tensor; no pointer. Strides are in elements, may be negative,

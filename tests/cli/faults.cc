@@ -141,7 +141,8 @@ FaultOutcome RunInChild(const std::vector<std::string>& arguments,
   waitpid(child, &status, 0);
   FaultOutcome outcome;
   outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-  outcome.failed = *SharedFlag();
+  // A command that ends in a handler of its own has no chance to say so.
+  outcome.failed = *SharedFlag() || outcome.exit_code != 0;
   if (out_path.empty()) outcome.out = ReadWhole(scratch / "out");
   outcome.err = ReadWhole(scratch / "err");
   return outcome;
