@@ -177,7 +177,7 @@ class Nest {
     constexpr bool kCopies = sink == Sink::kStore && !kRotated && V::kBothBF16;
     using StoreFormat = std::conditional_t<kOther, FormatF32, Format>;
     // The next part of q or k reads the channels between these: asked for now, a call beyond the
-    // second-level cache takes 8 % less. Not those of four rows, of which some are gone by then.
+    // second-level cache takes 7 % less. Not those of four rows, of which some are gone by then.
     constexpr bool kPrefetches =
         kRotated && kUnrolled != 0 && kTile == 1 && stores == Stores::kOrdinary;
     constexpr Stores kStores = kOther ? Stores::kOrdinary : stores;
@@ -197,8 +197,8 @@ class Nest {
     const int64_t shift_step = part.offset.data ? 4 * lanes : 0;
     const int margin = Quantise::Margin(part.offset);
 
-    // Known, or asked once: the branch costs an unrolled kernel 4 %.
     const int64_t passing = call.head_dim - part.channels;
+    // Known, or asked once: the branch costs an unrolled kernel 4 %.
     const bool ahead = stores == Stores::kStreaming || (kPairs == 0 && call.ahead_bytes != 0);
     const int64_t distance = call.ahead_bytes / static_cast<int64_t>(sizeof(*reader.x()));
     for (int64_t head = 0; head < part.num_heads; ++head) {

@@ -37,8 +37,8 @@ struct Variant {
   static constexpr bool kBothBF16 =
       !kAnyAngles && kSource == DType::kBF16 && kOutput == DType::kBF16;
   using RoundedFormat = std::conditional_t<kBothBF16, FormatBF16Base<true>, FormatOf<kOutput>>;
-  // Whether products are fused with the sum: docs/numerics.md, lemmas 1 and 5.
   static constexpr bool kAscend = numerics_t == Numerics::kAscend;
+  // Whether products are fused with the sum: docs/numerics.md, lemmas 1 and 5.
   static constexpr bool kFusedF16 = kSource == DType::kF16 && !kAnyAngles && !kAscend;
   static constexpr bool kFused = kFusedF16 || (kBothBF16 && native_t == NativeBF16::kRounding);
   static constexpr int64_t kTile = kSource == DType::kI32 ? 4 : 1;
@@ -62,10 +62,9 @@ struct Variant {
   static constexpr bool kSplitsPairs = kStyle == RotaryStyle::kInterleaved && kBothBF16;
   // Of channels that are rotated, and of those that pass.
   template <bool kRotated>
-  static constexpr LaneOrder kOrder =
-      kDot&& kRotated&& kStyle == RotaryStyle::kHalf ? LaneOrder::kInBlocks
-      : kBothBF16                                    ? LaneOrder::kEvenOdd
-                                                     : LaneOrder::kInOrder;
+  static constexpr LaneOrder kOrder = (kRotated && kDot && !kSplitsPairs) ? LaneOrder::kInBlocks
+                                      : kBothBF16                         ? LaneOrder::kEvenOdd
+                                                                          : LaneOrder::kInOrder;
   template <bool kRotated>
   using Order = Lanes<kOrder<kRotated>>;
 };
