@@ -213,12 +213,11 @@ TEST_F(Stress, StreamsThatEndInUse) {
 // A tensor is described anew while other calls read it: each reads one of its two shapes.
 TEST_F(Stress, TensorsDescribedAnewBesideReaders) {
   constexpr int kReads = 200'000;
-  const std::vector<int64_t> shapes[] = {{3}, {7, 5, 11, 2, 13, 17, 19, 23}};
+  const std::vector<int64_t> first = {3}, second = {7, 5, 11, 2, 13, 17, 19, 23};
   const auto describe = [&](aclTensor* tensor, const std::vector<int64_t>& shape) {
     return aclInitTensor(tensor, shape.data(), shape.size(), ACL_INT8, nullptr, 0, ACL_FORMAT_ND,
                          shape.data(), shape.size(), nullptr);
   };
-  const auto& [first, second] = shapes;
   const TensorPtr tensor(aclCreateTensor(first.data(), first.size(), ACL_INT8, nullptr, 0,
                                          ACL_FORMAT_ND, first.data(), first.size(), nullptr));
   std::atomic<bool> done{false};
@@ -234,7 +233,7 @@ TEST_F(Stress, TensorsDescribedAnewBesideReaders) {
       if (found != first && found != second) ++others;
     }
   });
-  for (int i = 0; reads < kReads; ++i) EXPECT_EQ(describe(tensor.get(), shapes[i % 2]), 0);
+  for (int i = 0; reads < kReads; ++i) EXPECT_EQ(describe(tensor.get(), i % 2 ? second : first), 0);
   done = true;
   reader.join();
   EXPECT_EQ(others, 0);
