@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <iterator>
 #include <utility>
+#include <vector>
 
 #include "reference/number_formats.h"
 #include "support/float_call.h"
@@ -254,39 +256,47 @@ TEST_P(RotationTest, ScalesOfLostAndOfInfiniteProducts) {
   }
 }
 
+// Of three questions, every answer.
+std::vector<std::array<bool, 3>> Choices() {
+  std::vector<std::array<bool, 3>> all;
+  for (int i = 0; i < 8; ++i) all.push_back({(i & 1) != 0, (i & 2) != 0, (i & 4) != 0});
+  return all;
+}
+
 // A pair that needs care in the midst of ones that need none, wherever it is in a head.
 TEST_P(RotationTest, OnePairAtAnEdge) {
   constexpr int64_t kTokens = std::size(kPairs);
   for (const int64_t head_dim : {64, 80, 96, 128, 256, 512}) {
     const int64_t half = head_dim / 2;
     for (const int64_t at : {int64_t{0}, int64_t{13}, half - 17, half - 1}) {
-      for (const bool kv_output : {false, true}) {
-        for (const bool streaming : {false, true}) {
-          Spec spec = DenseSpec({.batch = kTokens,
-                                 .num_q_heads = 1,
-                                 .num_kv_heads = 1,
-                                 .head_dim = head_dim,
-                                 .cache_shape = {kTokens, 1},
-                                 .kv_output = kv_output,
-                                 .offsets = true});
-          spec.target = GetParam();
-          const Plan plan = MakeStreamingPlan(spec, streaming).value();
-          Problem problem(spec, Flavour::kPlain, 1);
-          FillWithPairs(problem, head_dim, at);
-          auto* scale = static_cast<float*>(problem.MutableInput(TensorId::kScaleK));
+      // Dot products are for k without offsets.
+      for (const auto& [kv_output, streaming, offsets] : Choices()) {
+        Spec spec = DenseSpec({.batch = kTokens,
+                               .num_q_heads = 1,
+                               .num_kv_heads = 1,
+                               .head_dim = head_dim,
+                               .cache_shape = {kTokens, 1},
+                               .kv_output = kv_output,
+                               .offsets = offsets});
+        spec.target = GetParam();
+        const Plan plan = MakeStreamingPlan(spec, streaming).value();
+        Problem problem(spec, Flavour::kPlain, 1);
+        FillWithPairs(problem, head_dim, at);
+        auto* scale = static_cast<float*>(problem.MutableInput(TensorId::kScaleK));
+        std::fill(scale, scale + head_dim, 0.3f);
+        if (offsets) {
           auto* offset = static_cast<float*>(problem.MutableInput(TensorId::kOffsetK));
-          std::fill(scale, scale + head_dim, 0.3f);
           std::fill(offset, offset + head_dim, 10.0f);
-          // So that the smallest of the differences are levels.
-          scale[at] = scale[at + half] = 0x1.01p-35f;
-          Coverage coverage;
-          ASSERT_EQ(RunAndCompare(problem, plan, {.num_threads = 1}, &coverage), "")
-              << "head_dim " << head_dim << ", pair " << at << ", kv_output " << kv_output
-              << ", streaming " << streaming;
-          EXPECT_GT(coverage.changed_bytes, kTokens * head_dim);
-          EXPECT_GT(coverage.nan, 0);
-          EXPECT_GT(coverage.subnormal, 0);
         }
+        // So that the smallest of the differences are levels.
+        scale[at] = scale[at + half] = 0x1.01p-35f;
+        Coverage coverage;
+        ASSERT_EQ(RunAndCompare(problem, plan, {.num_threads = 1}, &coverage), "")
+            << "head_dim " << head_dim << ", pair " << at << ", kv_output " << kv_output
+            << ", streaming " << streaming << ", offsets " << offsets;
+        EXPECT_GT(coverage.changed_bytes, kTokens * head_dim);
+        EXPECT_GT(coverage.nan, 0);
+        EXPECT_GT(coverage.subnormal, 0);
       }
     }
   }
