@@ -59,7 +59,7 @@ Kernel FindUnrolled(const KernelTraits& traits) {
   constexpr bool kStreams = stores == Stores::kStreaming;
   constexpr bool kReads32Bits = sizeof(typename V::Reader::T) == 4;
   constexpr bool kHalf = V::kStyle == RotaryStyle::kHalf;
-  // Neighbours are where it gains most: 16-bit x, in the caches.
+  // Of neighbours, those that gain most by it and for which there is room in the text.
   constexpr bool kPaying = kHalf || (!kStreams && (V::kDot || V::kFusedF16));
   if constexpr (kPaying && (kReads32Bits ? !kStreams : !V::kAnyDTypes)) {
     // Streamed rows are whole lines, which those of 96 are not; and memory is what takes the time

@@ -51,11 +51,9 @@ aclError aclDestroyDataBuffer(const aclDataBuffer* dataBuffer) {
 
 aclError aclUpdateDataBuffer(aclDataBuffer* dataBuffer, void* data, size_t size) {
   return RuntimeCall(__func__, [&]() -> aclError {
-    std::shared_ptr<DataBuffer> buffer;
-    if (const int code = Find(dataBuffer, buffer)) return code;
-    DataBufferTable::Get().Replace(dataBuffer,
-                                   std::make_shared<DataBuffer>(DataBuffer{data, size}));
-    return ACL_SUCCESS;
+    auto changed = std::make_shared<DataBuffer>(DataBuffer{data, size});
+    if (DataBufferTable::Get().Replace(dataBuffer, changed)) return ACL_SUCCESS;
+    return Find(dataBuffer, changed);  // says what it is not
   });
 }
 
