@@ -2,6 +2,7 @@
 // Every variant on every usable target against the reference, byte for byte.
 #include <gtest/gtest.h>
 
+#include <iterator>
 #include <tuple>
 
 #include "support/every_kernel.h"
@@ -53,10 +54,31 @@ TEST_P(FusedTest, EqualsReference) {
   EXPECT_EQ(compared.RarerThan(6), "");
 }
 
-// What a target of this name can do, written down a second time.
-bool CanStream(Target target) {
-  return target == Target::kAvx512Bf16Dot || target == Target::kAvx512Bf16 ||
-         target == Target::kAvx512 || target == Target::kAvx2;
+// Those that do channels that pass with those that are rotated, of all that are drawn: in the
+// caches, beyond them, and with bound weights.
+TEST_P(FusedTest, WholeHeadsEqualReference) {
+  constexpr int kCases = 12;
+  const auto& [variant, target] = GetParam();
+  Coverage coverage;
+  int cases = 0;
+  for (const Flavour flavour : kFlavours) {
+    Rng rng(100 + static_cast<uint64_t>(flavour));
+    const int enough = cases + kCases;
+    for (uint64_t i = 0; i < 3000 && cases < enough; ++i) {
+      Spec spec = SampleSpec(rng, variant, {.max_tokens = Share(40), .strided = false});
+      spec.target = target;
+      Plan plan = MakeStreamingPlan(spec, i % 3 == 0).value();
+      if (plan.num_tokens() == 0 || !KernelOf(plan, {}).whole_heads) continue;
+      Problem problem(spec, flavour, i);
+      if (i % 2 == 0) plan = BindWeights(plan, problem.actual()).value();
+      ASSERT_EQ(RunAndCompare(problem, plan, {.num_threads = 1}, &coverage), "")
+          << Name(flavour) << " case " << i;
+      ++cases;
+    }
+  }
+  const bool there_are_any = Is512(target) && kUnrolls;
+  EXPECT_EQ(cases, there_are_any ? kCases * static_cast<int>(std::size(kFlavours)) : 0);
+  EXPECT_EQ(coverage.changed_bytes > Share(100000), there_are_any);
 }
 
 // The same for a call beyond the caches: heads of whole lines.
@@ -97,45 +119,49 @@ TEST_P(FusedTest, StreamingEqualsReference) {
 // more heads than the kernels have bits for those that are done again.
 TEST_P(FusedTest, ManyKvHeadsEqualReference) {
   constexpr int64_t kKvHeads = 70, kStackBytes = 32 << 10;
+  struct Case {
+    int64_t rotary_dim;
+    bool offset_k, offset_v;
+  };
   const auto& [variant, target] = GetParam();
   Coverage total;
-  for (const bool offset_k : {false, true}) {
-    for (const bool offset_v : {false, true}) {
-      Spec spec = DenseSpec({.batch = Share(11, 3),
-                             .num_q_heads = 1,
-                             .num_kv_heads = kKvHeads,
-                             .head_dim = 128,
-                             .x_dtype = variant.source,
-                             .out_dtype = variant.output,
-                             .cache_layout = CacheLayout::kPaged,
-                             .cache_shape = {3, 4},
-                             .kv_output = offset_k != offset_v});
-      if (offset_k) spec.offset_k = spec.scale_k;
-      if (offset_v) spec.offset_v = spec.scale_v;
-      spec.numerics = variant.numerics;
-      spec.target = target;
-      for (const bool streaming : {false, true}) {
-        if (streaming && !CanStream(target)) continue;  // the same kernel again
-        const Plan plan = MakeStreamingPlan(spec, streaming).value();
-        for (const Flavour flavour : kFlavours) {
-          Problem problem(spec, flavour, 3);
-          if (offset_k && offset_v) {
-            const Plan bound = BindWeights(plan, problem.actual()).value();
-            ASSERT_EQ(RunAndCompare(problem, bound, {.num_threads = 1}), "") << Name(flavour);
-          }
-          const internal::Kernel& kernel = KernelOf(plan, problem.actual());
-          if (!kernel.exact) {
-            // Of k alone, and so of v.
-            ASSERT_GT(kKvHeads * kernel.TableSize(plan.data().parts[1]) * int64_t{sizeof(float)},
-                      kStackBytes);
-          }
-          Coverage coverage;
-          ASSERT_EQ(RunAndCompare(problem, plan, {.num_threads = 1}, &coverage), "")
-              << Name(flavour) << ", offsets " << offset_k << offset_v
-              << (streaming ? ", streaming" : "");
-          ASSERT_GT(coverage.changed_bytes, Share(100000));
-          total += coverage;
+  for (const Case& c : {Case{128, false, false}, Case{128, false, true}, Case{128, true, false},
+                        Case{128, true, true}, Case{64, false, false}, Case{64, true, true}}) {
+    Spec spec = DenseSpec({.batch = Share(11, 3),
+                           .num_q_heads = 1,
+                           .num_kv_heads = kKvHeads,
+                           .head_dim = 128,
+                           .x_dtype = variant.source,
+                           .out_dtype = variant.output,
+                           .cache_layout = CacheLayout::kPaged,
+                           .cache_shape = {3, 4},
+                           .rotary_dim = c.rotary_dim,
+                           .kv_output = c.offset_k != c.offset_v});
+    if (c.offset_k) spec.offset_k = spec.scale_k;
+    if (c.offset_v) spec.offset_v = spec.scale_v;
+    spec.numerics = variant.numerics;
+    spec.target = target;
+    for (const bool streaming : {false, true}) {
+      if (streaming && !CanStream(target)) continue;  // the same kernel again
+      const Plan plan = MakeStreamingPlan(spec, streaming).value();
+      for (const Flavour flavour : kFlavours) {
+        Problem problem(spec, flavour, 3);
+        if (c.offset_k && c.offset_v) {
+          const Plan bound = BindWeights(plan, problem.actual()).value();
+          ASSERT_EQ(RunAndCompare(problem, bound, {.num_threads = 1}), "") << Name(flavour);
         }
+        const internal::Kernel& kernel = KernelOf(plan, problem.actual());
+        if (!kernel.exact && c.rotary_dim == 128) {
+          // Of k alone, and so of v.
+          ASSERT_GT(kKvHeads * kernel.TableSize(plan.data().parts[1]) * int64_t{sizeof(float)},
+                    kStackBytes);
+        }
+        Coverage coverage;
+        ASSERT_EQ(RunAndCompare(problem, plan, {.num_threads = 1}, &coverage), "")
+            << Name(flavour) << ", offsets " << c.offset_k << c.offset_v << ", rotary_dim "
+            << c.rotary_dim << (streaming ? ", streaming" : "");
+        ASSERT_GT(coverage.changed_bytes, Share(100000));
+        total += coverage;
       }
     }
   }

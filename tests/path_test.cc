@@ -41,19 +41,6 @@ constexpr Heads kHeads[] = {
     {512, false, 32, 16, 8, 0, true},  {514, true, 32, 16, 8, 128, false},  // in blocks of 256
 };
 
-// Builds with sanitizers have no unrolled kernels.
-#ifdef ROPEKV_SANITIZED
-constexpr bool kUnrolls = false;
-#else
-constexpr bool kUnrolls = true;
-#endif
-
-bool Is512(Target target) {
-  return target == Target::kAvx512Bf16Dot || target == Target::kAvx512Bf16 ||
-         target == Target::kAvx512;
-}
-bool Streams(Target target) { return Is512(target) || target == Target::kAvx2; }
-
 // `longest` is the step of the longest heads.
 int64_t StepOf(const Heads& heads, Target target, int64_t longest) {
   switch (target) {
@@ -133,7 +120,7 @@ TEST_P(PathTest, ByHeadDim) {
           const Plan plan = MakeStreamingPlan(spec, beyond_caches).value();
           const Kernel& kernel = KernelOf(plan, aligned ? Addresses() : Addresses(&Args::q, 32));
           const int64_t step = StepOf(heads, target, longest);
-          const bool streams = heads.streams && beyond_caches && aligned && Streams(target);
+          const bool streams = heads.streams && beyond_caches && aligned && CanStream(target);
           const bool reads_32_bits = ElementBytes(spec.x.dtype) == 4;
           const bool fast = !beyond_caches || (streams && !reads_32_bits && heads.head_dim <= 128);
           const bool too_long = spec.numerics == Numerics::kAscend && heads.unrolled == 128;
@@ -151,10 +138,8 @@ TEST_P(PathTest, ByHeadDim) {
   }
 }
 
-// Neighbours are as good for dot products as halves are. They are unrolled for these and for f16.
+// Neighbours are as good for dot products as halves are. They are unrolled in the caches.
 TEST_P(PathTest, InterleavedPairs) {
-  const auto& [variant, target] = GetParam();
-  const bool f16 = variant.source == DType::kF16 && variant.numerics == Numerics::kFloat32;
   for (const int64_t head_dim : {64, 96, 128, 256}) {
     for (const bool beyond_caches : {false, true}) {
       for (const bool offsets : {false, true}) {
@@ -163,8 +148,7 @@ TEST_P(PathTest, InterleavedPairs) {
         const Plan plan = MakeStreamingPlan(spec, beyond_caches).value();
         const Kernel& kernel = KernelOf(plan, Addresses());
         const bool usual = head_dim == 64 || head_dim == 128;
-        const bool pays = kernel.rotation == Rotation::kBF16Dot || (f16 && Is512(target));
-        const bool unrolled = pays && kUnrolls && usual && !beyond_caches;
+        const bool unrolled = Is512(spec.target) && kUnrolls && usual && !beyond_caches;
         EXPECT_EQ(kernel.rotation, RotationOf(kernel.step, offsets));
         EXPECT_EQ(kernel.unrolled_pairs, unrolled ? head_dim / 2 : 0)
             << "D " << head_dim << ", beyond the caches " << beyond_caches << ", offsets "
@@ -174,9 +158,44 @@ TEST_P(PathTest, InterleavedPairs) {
   }
 }
 
+// 64 rotated channels of longer heads, as most models have that rotate a part: the others are done
+// with them, where a call of 64 channels would be unrolled.
+TEST_P(PathTest, WholeHeads) {
+  const auto& [variant, target] = GetParam();
+  const bool reads_32_bits = variant.source == DType::kI32 || variant.source == DType::kF32;
+  for (const RotaryStyle style : {RotaryStyle::kHalf, RotaryStyle::kInterleaved}) {
+    for (const int64_t head_dim : {64, 96, 128, 256}) {
+      for (const int64_t rotary_dim : {32, 64, 128}) {
+        for (const bool beyond_caches : {false, true}) {
+          if (rotary_dim > head_dim) continue;
+          Spec spec = DenseSpec({.batch = 3,
+                                 .num_q_heads = 2,
+                                 .num_kv_heads = 2,
+                                 .head_dim = head_dim,
+                                 .x_dtype = variant.source,
+                                 .out_dtype = variant.output,
+                                 .cache_layout = CacheLayout::kPaged,
+                                 .cache_shape = {3, 4},
+                                 .rotary_dim = rotary_dim,
+                                 .rotary_style = style});
+          spec.numerics = variant.numerics;
+          spec.target = target;
+          const Plan plan = MakeStreamingPlan(spec, beyond_caches).value();
+          // Of 96 the other 32 are too few for vectors of 512 bits.
+          const bool usual = rotary_dim == 64 && head_dim > 96;
+          const bool streams = style == RotaryStyle::kHalf && !reads_32_bits;
+          EXPECT_EQ(KernelOf(plan, Addresses()).whole_heads,
+                    Is512(target) && kUnrolls && usual && (!beyond_caches || streams))
+              << rotary_dim << " of " << head_dim << ", beyond the caches " << beyond_caches;
+        }
+      }
+    }
+  }
+}
+
 // One output at a time does not begin a line of memory, or has rows that do not.
 TEST_P(PathTest, StreamingNeedsWholeLines) {
-  const bool can_stream = Streams(std::get<Target>(GetParam()));
+  const bool can_stream = CanStream(std::get<Target>(GetParam()));
   const Spec spec = MakeSpec(128);
   const Plan plan = MakeStreamingPlan(spec, true).value();
   EXPECT_EQ(KernelOf(plan, Addresses()).streams, can_stream);
@@ -213,7 +232,7 @@ TEST_P(PathTest, StreamsWithoutKvOutput) {
   Args args = Addresses();
   args.k = args.v = nullptr;
   EXPECT_EQ(KernelOf(MakeStreamingPlan(spec, true).value(), args).streams,
-            Streams(std::get<Target>(GetParam())));
+            CanStream(std::get<Target>(GetParam())));
 }
 
 // Channels that do not lie side by side, of any tensor but scales and offsets.
@@ -229,7 +248,7 @@ TEST_P(PathTest, StridedChannelsArePacked) {
                                field.id == TensorId::kOffsetK || field.id == TensorId::kOffsetV;
       EXPECT_EQ(IsPacked(plan), !any_strides) << field.name;
       EXPECT_EQ(KernelOf(plan, Addresses()).streams,
-                any_strides && Streams(std::get<Target>(GetParam())))
+                any_strides && CanStream(std::get<Target>(GetParam())))
           << field.name;
     }
   }
@@ -273,7 +292,7 @@ TEST(Path, StreamsWhatMovesMoreThanACacheHolds) {
     for (const Target target : UsableTargets()) {
       spec.target = target;
       EXPECT_EQ(KernelOf(MakePlan(spec).value(), Addresses()).streams,
-                tokens == 729 && Streams(target))
+                tokens == 729 && CanStream(target))
           << tokens << " tokens on " << Name(target);
     }
   }

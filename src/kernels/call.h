@@ -114,6 +114,9 @@ struct Kernel {
   Rotation rotation = Rotation::kExact;
   bool exact = false;    // divides, and takes no tables
   bool streams = false;  // stores past the caches: every output row must begin a line
+  // Does the rotated channels of a head and then those that pass, before the next head: what comes
+  // after a rotated part must be the other channels of the same heads.
+  bool whole_heads = false;
 
   // Floats of a table for one head of a part.
   int64_t TableSize(const PartCall& part) const {

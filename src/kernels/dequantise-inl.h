@@ -26,7 +26,7 @@ class Reader {
   using T = typename FormatOf<source>::T;
   struct Scratch {};
 
-  Reader(const KernelCall& call, const PartCall& part, int64_t token, Scratch&)
+  Reader(const KernelCall& call, const PartCall& part, int64_t, int64_t token, Scratch&)
       : x_(static_cast<const T*>(call.x) + token * call.x_token_stride + part.first_channel),
         token_stride_(call.x_token_stride) {}
 
@@ -62,10 +62,11 @@ class Reader<DType::kI32> {
     int32_t sums[kMaxHeadDim];
   };
 
-  Reader(const KernelCall& call, const PartCall& part, int64_t token, Scratch& scratch)
+  Reader(const KernelCall& call, const PartCall& part, int64_t channels, int64_t token,
+         Scratch& scratch)
       : x_(static_cast<const T*>(call.x) + token * call.x_token_stride + part.first_channel),
         token_stride_(call.x_token_stride),
-        channels_(part.channels),
+        channels_(channels),
         weight_scale_(call.weight_scale + part.first_channel),
         bias_dtype_(call.bias_dtype),
         bias_bytes_(ElementBytes(call.bias_dtype)),

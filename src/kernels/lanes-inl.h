@@ -20,6 +20,7 @@
 
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
+#include "kernels/call.h"
 #include "kernels/formats-inl.h"
 #include "kernels/pack-inl.h"
 
@@ -49,6 +50,14 @@ HWY_INLINE void StoreVector(hn::Vec<D> value, D d, T* data) {
   } else {
     hn::StoreU(value, d, data);
   }
+}
+
+// Asks for `count` elements, into every cache.
+template <class T>
+HWY_INLINE void Prefetch(const T* from, int64_t count) {
+  const char* first = reinterpret_cast<const char*>(from);
+  const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
+  for (int64_t i = 0; i < bytes; i += kLineBytes) __builtin_prefetch(first + i, 0, 3);
 }
 
 template <LaneOrder order>

@@ -15,6 +15,7 @@
 #define ROPEKV_KERNELS_NEST_INL_H_
 #endif
 
+#include <algorithm>
 #include <bit>
 #include <type_traits>
 
@@ -31,7 +32,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
-template <class V, int64_t kPairs, Stores stores>
+// kWholeHeads: Kernel::whole_heads.
+template <class V, int64_t kPairs, Stores stores, bool kWholeHeads>
 class Nest {
   using DF = FullVectors;
   using Vec = Float32<DF>;
@@ -60,6 +62,29 @@ class Nest {
       HWY_ALIGN float values[kMaxHeadDim];  // to be rounded to another dtype; or of a padding row
     } head;
     ExactRoom exact;
+  };
+
+  // The channels of a part in one head: [first, first + half), beside those `upper` further on. And
+  // their tables.
+  struct Piece {
+    HWY_INLINE Piece(const PartCall& part, int64_t first_channel, int64_t unrolled)
+        : first(first_channel),
+          half(unrolled ? unrolled : part.half),
+          upper(unrolled ? unrolled : part.channels - half),
+          reciprocals(part.tables.reciprocals),
+          shifts(part.tables.shifts) {}
+
+    // Of the next head.
+    HWY_INLINE void Advance(bool each_has_shifts) {
+      const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(DF()));
+      const int64_t table = (half + step - 1) / step * (2 * step);
+      reciprocals += table;
+      if (each_has_shifts) shifts += table;
+    }
+
+    int64_t first, half, upper;
+    const float* reciprocals;
+    const float* shifts;
   };
 
   // Where a head of each token of a tile goes.
@@ -95,9 +120,11 @@ class Nest {
                                         .half_width = call.half_width_angles});
       }
       for (int p = 0; p < call.num_parts; ++p) {
-        if (call.parts[p].num_heads) {
-          HeadsOf(call, call.parts[p], tile, tile.failed[p], rotation, scratch);
-        }
+        const PartCall& part = call.parts[p];
+        uint64_t* const failed = tile.failed[p];
+        if (part.num_heads) HeadsOf(call, part, tile, failed, rotation, scratch);
+        // Those of the next part are done, too.
+        if (kWholeHeads && part.rotated) std::copy_n(failed, kTile, tile.failed[++p]);
       }
       if (HWY_UNLIKELY(tile.any_failed)) DoAgain(call, tile, scratch.exact);
     }
@@ -122,29 +149,29 @@ class Nest {
 
   static HWY_INLINE void HeadsOf(const KernelCall& call, const PartCall& part, Tile& tile,
                                  uint64_t* failed, const Rotation& rotation, Scratch& scratch) {
+    using enum Sink;
     switch (part.sink) {
-      case Sink::kStore:
-        if (part.rotated) {
-          return Heads<Sink::kStore, true, kPairs>(call, part, tile, failed, rotation, scratch);
-        }
-        return Heads<Sink::kStore, false, 0>(call, part, tile, failed, rotation, scratch);
-      case Sink::kStoreAny:
+      case kStore: return HeadsTo<kStore>(call, part, tile, failed, rotation, scratch);
+      case kQuantise: return HeadsTo<kQuantise>(call, part, tile, failed, rotation, scratch);
+      case kStoreAny:
         if constexpr (V::kAnyDTypes && kPairs == 0) {
-          if (part.rotated) {
-            return Heads<Sink::kStoreAny, true, 0>(call, part, tile, failed, rotation, scratch);
-          }
-          return Heads<Sink::kStoreAny, false, 0>(call, part, tile, failed, rotation, scratch);
+          return HeadsTo<kStoreAny>(call, part, tile, failed, rotation, scratch);
         }
-        return;
-      case Sink::kQuantise:
-        if (part.rotated) {
-          return Heads<Sink::kQuantise, true, kPairs>(call, part, tile, failed, rotation, scratch);
-        }
-        if (kPairs != 0 && part.channels == 2 * kPairs) {
-          return Heads<Sink::kQuantise, false, kPairs>(call, part, tile, failed, rotation, scratch);
-        }
-        return Heads<Sink::kQuantise, false, 0>(call, part, tile, failed, rotation, scratch);
     }
+  }
+
+  template <Sink sink>
+  static HWY_INLINE void HeadsTo(const KernelCall& call, const PartCall& part, Tile& tile,
+                                 uint64_t* failed, const Rotation& rotation, Scratch& scratch) {
+    // Heads of v, which are as long as those of k.
+    constexpr int64_t kAlike = sink == Sink::kQuantise && !kWholeHeads ? kPairs : 0;
+    if (part.rotated) {
+      return Heads<sink, true, kPairs>(call, part, tile, failed, rotation, scratch);
+    }
+    if (kAlike != 0 && part.channels == 2 * kAlike) {
+      return Heads<sink, false, kAlike>(call, part, tile, failed, rotation, scratch);
+    }
+    Heads<sink, false, 0>(call, part, tile, failed, rotation, scratch);
   }
 
   // The rows of the part's head 0. That of a token that is padding is where nobody looks, as is
@@ -170,34 +197,25 @@ class Nest {
   template <Sink sink, bool kRotated, int64_t kUnrolled>
   static HWY_INLINE void Heads(const KernelCall& call, const PartCall& part, Tile& tile,
                                uint64_t* failed, const Rotation& rotation, Scratch& scratch) {
-    using Order = typename V::template Order<kRotated>;
     constexpr bool kQuantise = sink == Sink::kQuantise;
     constexpr bool kOther = sink == Sink::kStoreAny;
-    // Rounded to bf16, they are what they were.
-    constexpr bool kCopies = sink == Sink::kStore && !kRotated && V::kBothBF16;
+    constexpr bool kWhole = kWholeHeads && kRotated;
     using StoreFormat = std::conditional_t<kOther, FormatF32, Format>;
-    // The next part of q or k reads the channels between these: asked for now, a call beyond the
-    // second-level cache takes 7 % less. Not those of four rows, of which some are gone by then.
-    constexpr bool kPrefetches =
-        kRotated && kUnrolled != 0 && kTile == 1 && stores == Stores::kOrdinary;
     constexpr Stores kStores = kOther ? Stores::kOrdinary : stores;
     const DF df;
     const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
-    const int64_t half = kUnrolled ? kUnrolled : part.half;
-    const int64_t upper = kUnrolled ? kUnrolled : part.channels - half;
-    const int64_t table = (half + 2 * lanes - 1) / (2 * lanes) * (4 * lanes);
-    typename V::Reader reader(call, part, tile.token, scratch.head.reader);
+    typename V::Reader reader(call, part, kWhole ? call.head_dim : part.channels, tile.token,
+                              scratch.head.reader);
     using Element = std::conditional_t<kQuantise, int8_t, typename StoreFormat::T>;
     auto rows = FirstRows<sink, Element>(part, tile, scratch);
     // Of quantised heads that are outputs too.
     T* out = kQuantise ? static_cast<T*>(part.out) : nullptr;
     if (out) out += tile.token * part.out_token_stride;
-    const float* reciprocals = part.tables.reciprocals;
-    const float* shifts = part.tables.shifts;
-    const int64_t shift_step = part.offset.data ? 4 * lanes : 0;
+    Piece piece(part, 0, kUnrolled);
+    Piece passing(kWhole ? (&part)[1] : part, part.channels, 0);
+    const bool offsets = part.offset.data != nullptr;
     const int margin = Quantise::Margin(part.offset);
 
-    const int64_t passing = call.head_dim - part.channels;
     // Known, or asked once: the branch costs an unrolled kernel 4 %.
     const bool ahead = stores == Stores::kStreaming || (kPairs == 0 && call.ahead_bytes != 0);
     const int64_t distance = call.ahead_bytes / static_cast<int64_t>(sizeof(*reader.x()));
@@ -212,53 +230,67 @@ class Nest {
         T* const also = out ? out + i * part.out_token_stride : nullptr;
         auto range = StoreFormat::Begin(df);
         auto fractions = Quantise::Begin();
-        if (kPrefetches && passing) Prefetch(reader.x() + part.channels, passing);
-        ForSteps<kUnrolled>(df, half, [&](auto step, int64_t pair) ROPEKV_INLINE_LAMBDA {
-          if constexpr (kCopies) {
+        const auto do_step = [&](auto rotates, const Piece& of, auto step,
+                                 int64_t pair) ROPEKV_INLINE_LAMBDA {
+          constexpr bool kRotates = decltype(rotates)::value;
+          using Order = typename V::template Order<kRotates>;
+          const int64_t lower = of.first + pair, upper = of.first + of.upper + pair;
+          // After the step's own loads: before them it costs beyond the caches 2 %.
+          const auto ask_ahead = [&]() ROPEKV_INLINE_LAMBDA {
+            const int64_t channel = prefetch + of.first + 4 * lanes * step;
+            if (ahead) Prefetch(reader.x() + channel, 4 * kMaxLanes);
+          };
+          // Rounded to bf16, they are what they were.
+          if constexpr (sink == Sink::kStore && !kRotates && V::kBothBF16) {
             const hn::Repartition<T, DF> d;
-            StoreVector<kStores>(hn::LoadU(d, reader.x() + pair), d, to + pair);
-            StoreVector<kStores>(hn::LoadU(d, reader.x() + upper + pair), d, to + upper + pair);
-            if (ahead) Prefetch(reader.x() + prefetch + 4 * lanes * step, 4 * kMaxLanes);
-            return;
+            StoreVector<kStores>(hn::LoadU(d, reader.x() + lower), d, to + lower);
+            StoreVector<kStores>(hn::LoadU(d, reader.x() + upper), d, to + upper);
+            return ask_ahead();
           }
           Vec lo_a, lo_b, hi_a, hi_b;
-          if constexpr (kRotated && V::kDot) {
-            rotation.TurnStep(reader.x() + pair, reader.x() + upper + pair, step, lo_a, lo_b, hi_a,
-                              hi_b);
+          if constexpr (kRotates && V::kDot) {
+            rotation.TurnStep(reader.x() + lower, reader.x() + upper, step, lo_a, lo_b, hi_a, hi_b);
           } else {
-            reader.template Load<Order>(df, pair, lo_a, lo_b);
-            reader.template Load<Order>(df, upper + pair, hi_a, hi_b);
-            if constexpr (kRotated) rotation.TurnStep(i, half, step, lo_a, lo_b, hi_a, hi_b);
+            reader.template Load<Order>(df, lower, lo_a, lo_b);
+            reader.template Load<Order>(df, upper, hi_a, hi_b);
+            if constexpr (kRotates) rotation.TurnStep(i, of.half, step, lo_a, lo_b, hi_a, hi_b);
           }
           const auto write = [&](auto* row) ROPEKV_INLINE_LAMBDA {
-            Order::template Write<StoreFormat, kStores>(df, lo_a, lo_b, row + pair, range);
-            Order::template Write<StoreFormat, kStores>(df, hi_a, hi_b, row + upper + pair, range);
+            Order::template Write<StoreFormat, kStores>(df, lo_a, lo_b, row + lower, range);
+            Order::template Write<StoreFormat, kStores>(df, hi_a, hi_b, row + upper, range);
           };
           if constexpr (sink == Sink::kStore) write(to);
           if constexpr (kQuantise) {
             if (HWY_UNLIKELY(also)) write(also);
           }
-          if constexpr (sink != Sink::kStore && kRotated) {
+          if constexpr (sink != Sink::kStore && kRotates) {
             for (Vec* value : {&lo_a, &lo_b, &hi_a, &hi_b}) *value = V::Round::Result(df, *value);
           }
           if constexpr (kOther) write(to);
           if constexpr (kQuantise) {
             const auto quantise = [&](int64_t vector, Vec value) ROPEKV_INLINE_LAMBDA {
-              return Quantise::Quantise(value,
-                                        hn::LoadU(df, reciprocals + (4 * step + vector) * lanes),
-                                        hn::LoadU(df, shifts + step * shift_step + vector * lanes));
+              const int64_t at = (4 * step + vector) * lanes;
+              return Quantise::Quantise(value, hn::LoadU(df, of.reciprocals + at),
+                                        hn::LoadU(df, of.shifts + (offsets ? at : vector * lanes)));
             };
             const auto a = quantise(0, lo_a), b = quantise(1, lo_b);
             const auto c = quantise(2, hi_a), d = quantise(3, hi_b);
             fractions = Quantise::Add(fractions, a, b, c, d);
-            Order::template StoreInt8<stores>(df, a, b, c, d, to + pair, to + upper + pair);
+            Order::template StoreInt8<stores>(df, a, b, c, d, to + lower, to + upper);
           }
-          // After the step's own loads: before them it costs beyond the caches 2 %.
-          if (ahead) Prefetch(reader.x() + prefetch + 4 * lanes * step, 4 * kMaxLanes);
+          ask_ahead();
+        };
+        ForSteps<kUnrolled>(df, piece.half, [&](auto step, int64_t pair) ROPEKV_INLINE_LAMBDA {
+          do_step(std::bool_constant<kRotated>(), piece, step, pair);
         });
+        if constexpr (kWhole) {
+          ForSteps<0>(df, passing.half, [&](auto step, int64_t pair) ROPEKV_INLINE_LAMBDA {
+            do_step(std::false_type(), passing, step, pair);
+          });
+        }
         if constexpr (kOther) NarrowRow(part, tile.token + i, head, scratch);
         bool fails = kRotated && !tile.usual;
-        if constexpr (!kCopies) fails |= StoreFormat::Failed(df, range);
+        fails |= StoreFormat::Failed(df, range);
         if constexpr (kQuantise) fails |= Quantise::Failed(fractions, margin);
         if (HWY_UNLIKELY(fails)) {
           failed[i] |= uint64_t{1} << (head % 64);
@@ -269,8 +301,8 @@ class Nest {
       reader.NextHead(call.head_dim);
       if (out) out += part.out_head_stride;
       if constexpr (kQuantise) {
-        reciprocals += table;
-        if (part.offset.data) shifts += table;
+        piece.Advance(offsets);
+        passing.Advance(offsets);
       }
     }
   }
@@ -281,13 +313,6 @@ class Nest {
     const int64_t element = part.row_offset + head * part.row_head_stride;
     Narrow(part.row_dtype, scratch.head.values, part.channels,
            static_cast<char*>(part.rows[token]) + element * ElementBytes(part.row_dtype));
-  }
-
-  template <class T>
-  static HWY_INLINE void Prefetch(const T* x, int64_t count) {
-    const char* from = reinterpret_cast<const char*>(x);
-    const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
-    for (int64_t i = 0; i < bytes; i += kLineBytes) __builtin_prefetch(from + i, 0, 3);
   }
 };
 

@@ -39,17 +39,18 @@ void Prepare(const PartCall& part) {
   PrepareTables<V::template kOrder<false> >(part);
 }
 
-template <class V, int64_t kPairs, Stores stores>
+template <class V, int64_t kPairs, Stores stores, bool kWholeHeads = false>
 Kernel Describe() {
   using enum Rotation;
-  return {.run = &Nest<V, kPairs, stores>::Run,
+  return {.run = &Nest<V, kPairs, stores, kWholeHeads>::Run,
           .prepare = &Prepare<V>,
           .step = 2 * static_cast<int64_t>(hn::Lanes(FullVectors())),
           .unrolled_pairs = kPairs,
           .rotation = V::kDot     ? kBF16Dot
                       : V::kFused ? kFused
                                   : kExact,
-          .streams = stores == Stores::kStreaming};
+          .streams = stores == Stores::kStreaming,
+          .whole_heads = kWholeHeads};
 }
 
 // Unrolled for the usual sizes of heads where there are 32 registers.
@@ -59,16 +60,18 @@ Kernel FindUnrolled(const KernelTraits& traits) {
   constexpr bool kStreams = stores == Stores::kStreaming;
   constexpr bool kReads32Bits = sizeof(typename V::Reader::T) == 4;
   constexpr bool kHalf = V::kStyle == RotaryStyle::kHalf;
-  // Of neighbours, those that gain most by it and for which there is room in the text.
-  constexpr bool kPaying = kHalf || (!kStreams && (V::kDot || V::kFusedF16));
-  if constexpr (kPaying && (kReads32Bits ? !kStreams : !V::kAnyDTypes)) {
+  // Beyond the caches it gains only where there is least to read and to compute.
+  constexpr bool kPays = kStreams ? kHalf && !kReads32Bits : true;
+  if constexpr (kPays && (kReads32Bits || !V::kAnyDTypes)) {
     // Streamed rows are whole lines, which those of 96 are not; and memory is what takes the time
     // of long ones.
     constexpr int64_t k96 = kHalf && !kStreams ? 48 : 0;
     constexpr int64_t k256 = k96 != 0 && !V::kAscend ? 128 : 0;
     if (!traits.other_caches && kStreams == traits.ahead) {
       switch (traits.rotary_dim) {
-        case 64: return Describe<V, 32, stores>();
+        case 64:
+          if (traits.head_dim != 64) return Describe<V, 32, stores, true>();
+          return Describe<V, 32, stores>();
         case 96: return Describe<V, k96, stores>();
         case 128: return Describe<V, 64, stores>();
         case 256: return Describe<V, k256, stores>();

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <span>
 
 #include "plan/plan.h"
 #include "run/fp_env.h"
@@ -22,21 +24,30 @@ constexpr int64_t kChunk = 16;
 // x in the order of memory.
 class Tables {
  public:
-  // Points `part` at its heads [first, first + count), as many as there is still room for, and
-  // makes their tables. Returns how many.
-  int64_t Prepare(const Kernel& kernel, int64_t head_dim, int64_t first, PartCall& part) {
-    const int64_t size = kernel.TableSize(part);
-    const int64_t fit = (room_ - kOneShift) / (part.offset.data ? 2 * size : size);
-    part.num_heads = std::clamp<int64_t>(fit, 0, part.num_heads - first);
-    part.first_head = first;
-    part.first_channel += first * head_dim;
-    part.row_offset += first * part.row_head_stride;
-    part.scale.data += first * part.scale.head_stride;
-    if (part.offset.data) part.offset.data += first * part.offset.head_stride;
-    part.tables.reciprocals = Take(part.num_heads * size);
-    part.tables.shifts = Take(part.offset.data ? part.num_heads * size : kOneShift);
-    kernel.prepare(part);
-    return part.num_heads;
+  // Points the parts of a cache at their heads [first, first + count), as many as there is still
+  // room for, and makes their tables. Returns how many.
+  int64_t Prepare(const Kernel& kernel, int64_t head_dim, int64_t first,
+                  std::span<PartCall> parts) {
+    int64_t floats = 0, room = room_;
+    for (const PartCall& part : parts) {
+      floats += (part.offset.data ? 2 : 1) * kernel.TableSize(part);
+      room -= kOneShift;
+    }
+    const int64_t count = std::clamp<int64_t>(room / floats, 0, parts[0].num_heads - first);
+    for (PartCall& part : parts) {
+      part.num_heads = count;
+      if (count == 0) continue;
+      part.first_head = first;
+      part.first_channel += first * head_dim;
+      part.row_offset += first * part.row_head_stride;
+      part.scale.data += first * part.scale.head_stride;
+      if (part.offset.data) part.offset.data += first * part.offset.head_stride;
+      const int64_t size = count * kernel.TableSize(part);
+      part.tables.reciprocals = Take(size);
+      part.tables.shifts = Take(part.offset.data ? size : kOneShift);
+      kernel.prepare(part);
+    }
+    return count;
   }
 
  private:
@@ -48,7 +59,8 @@ class Tables {
     return taken;
   }
 
-  static constexpr int64_t kRoom = 2 * (2048 + kOneShift);
+  // With the shifts of three parts, which two caches have at most.
+  static constexpr int64_t kRoom = 2 * 2048 + 3 * kOneShift;
   int64_t room_ = kRoom;
   alignas(kLineBytes) float data_[kRoom];
 };
@@ -105,7 +117,10 @@ Parts PartsOf(const PlanData& plan, const Rows& rows) {
   RunChunks(plan, rows, kernel, call, parts, range);
 }
 
-// With tables made for this call.
+TensorId CacheOf(const PlanData& plan, int part) { return plan.part_tensors[part].cache; }
+
+// With tables made for this call. The parts of a cache go on by the same heads:
+// Kernel::whole_heads.
 [[gnu::noinline]] void RunRounds(const PlanData& plan, const Rows& rows, const Kernel& kernel,
                                  const KernelCall& call, TokenRange range) {
   std::array<int64_t, kMaxParts> done = {};
@@ -114,13 +129,15 @@ Parts PartsOf(const PlanData& plan, const Rows& rows) {
     Tables tables;
     Parts parts = PartsOf(plan, rows);
     more = false;
-    for (int p = 0; p < call.num_parts; ++p) {
-      PartCall& part = parts[p];
-      if (part.sink != Sink::kQuantise) {
-        if (round > 0) part.num_heads = 0;
+    for (int p = 0, next; p < call.num_parts; p = next) {
+      next = p + 1;
+      if (parts[p].sink != Sink::kQuantise) {
+        if (round > 0) parts[p].num_heads = 0;
         continue;
       }
-      done[p] += tables.Prepare(kernel, call.head_dim, done[p], part);
+      while (next < call.num_parts && CacheOf(plan, next) == CacheOf(plan, p)) ++next;
+      const std::span<PartCall> of_cache(&parts[p], static_cast<size_t>(next - p));
+      done[p] += tables.Prepare(kernel, call.head_dim, done[p], of_cache);
       more = more || done[p] < plan.parts[p].num_heads;
     }
     RunChunks(plan, rows, kernel, call, parts, range);

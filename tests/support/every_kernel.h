@@ -19,6 +19,20 @@ inline auto EveryKernel() {
                             ::testing::ValuesIn(UsableTargets().begin(), UsableTargets().end()));
 }
 
+// Builds with sanitizers have no unrolled kernels.
+#ifdef ROPEKV_SANITIZED
+inline constexpr bool kUnrolls = false;
+#else
+inline constexpr bool kUnrolls = true;
+#endif
+
+// What targets of these names can do, written down a second time.
+inline bool Is512(Target target) {
+  return target == Target::kAvx512Bf16Dot || target == Target::kAvx512Bf16 ||
+         target == Target::kAvx512;
+}
+inline bool CanStream(Target target) { return Is512(target) || target == Target::kAvx2; }
+
 inline std::string KernelName(const ::testing::TestParamInfo<KernelParam>& info) {
   return std::string(std::get<0>(info.param).name) + "_" + Name(std::get<1>(info.param));
 }

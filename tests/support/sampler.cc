@@ -70,8 +70,9 @@ Shape SampleShape(Rng& rng, const Variant& variant, int64_t max_tokens) {
 void SampleFeatures(Rng& rng, Shape& shape) {
   if (rng.Chance(0.5)) {
     shape.rotary_dim =
-        rng.Chance(0.2)
-            ? shape.head_dim
+        rng.Chance(0.2) ? shape.head_dim
+        : rng.Chance(0.4)
+            ? std::min<int64_t>(64, shape.head_dim)
             : 2 * rng.Int(1, rng.Chance(0.5) ? shape.head_dim / 2
                                              : std::max<int64_t>(1, shape.head_dim / 8));
   }
