@@ -5,7 +5,7 @@ purpose, in each way that scripts/mutants.py lists, one after another, and says 
 
 All objects are those of build/release, but for what includes the file of the mutant: that is
 compiled from a copy of the sources, with -O1 and, if it is a unit of kernels, for AVX-512 alone and
-without unrolled kernels. One program has all tests, those that take a second or more last, and
+without most unrolled kernels. One program has all tests, those that take a second or more last, and
 stops at the first that fails. A mutant that is noticed takes some seconds of a processor, one that
 is not three minutes, or with --quick ten seconds without the slow tests.
 A mutant that no test notices is a survivor: it wants a test, or a reason in mutants.py.

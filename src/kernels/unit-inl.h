@@ -56,27 +56,28 @@ Kernel Describe() {
 // Unrolled for the usual sizes of heads where there are 32 registers.
 template <class V, Stores stores>
 Kernel FindUnrolled(const KernelTraits& traits) {
-#if HWY_TARGET == HWY_AVX3 && !defined(ROPEKV_FEWER_KERNELS)
+#if HWY_TARGET == HWY_AVX3
   constexpr bool kStreams = stores == Stores::kStreaming;
   constexpr bool kReads32Bits = sizeof(typename V::Reader::T) == 4;
   constexpr bool kHalf = V::kStyle == RotaryStyle::kHalf;
   // Beyond the caches it gains only where there is least to read and to compute.
-  constexpr bool kPays = kStreams ? kHalf && !kReads32Bits : true;
+  constexpr bool kPays = !kStreams || (kHalf && !kReads32Bits);
   if constexpr (kPays && (kReads32Bits || !V::kAnyDTypes)) {
-    // Streamed rows are whole lines, which those of 96 are not; and memory is what takes the time
-    // of long ones.
-    constexpr int64_t k96 = kHalf && !kStreams ? 48 : 0;
-    constexpr int64_t k256 = k96 != 0 && !V::kAscend ? 128 : 0;
     if (!traits.other_caches && kStreams == traits.ahead) {
+      if (traits.rotary_dim == 64 && traits.head_dim != 64) return Describe<V, 32, stores, true>();
+#ifndef ROPEKV_FEWER_KERNELS
+      // Streamed rows are whole lines, which those of 96 are not; and memory is what takes the time
+      // of long ones.
+      constexpr int64_t k96 = kHalf && !kStreams ? 48 : 0;
+      constexpr int64_t k256 = k96 != 0 && !V::kAscend ? 128 : 0;
       switch (traits.rotary_dim) {
-        case 64:
-          if (traits.head_dim != 64) return Describe<V, 32, stores, true>();
-          return Describe<V, 32, stores>();
+        case 64: return Describe<V, 32, stores>();
         case 96: return Describe<V, k96, stores>();
         case 128: return Describe<V, 64, stores>();
         case 256: return Describe<V, k256, stores>();
         default: break;
       }
+#endif
     }
   }
 #endif

@@ -19,7 +19,7 @@ inline auto EveryKernel() {
                             ::testing::ValuesIn(UsableTargets().begin(), UsableTargets().end()));
 }
 
-// Builds with sanitizers have no unrolled kernels.
+// Builds with sanitizers have no unrolled kernels but those of whole heads.
 #ifdef ROPEKV_SANITIZED
 inline constexpr bool kUnrolls = false;
 #else
