@@ -15,15 +15,15 @@ namespace ropekv {
 namespace {
 
 struct TargetRow {
-  Target target;
-  int64_t highway_bit;
   const char* name;
+  int64_t highway_bit;
+  Target target;
   internal::NativeBF16 native;
 };
 
-constexpr TargetRow kTargets[] = {{Target::kBest, 0, "best", internal::NativeBF16::kNothing},
+constexpr TargetRow kTargets[] = {{"best", 0, Target::kBest, internal::NativeBF16::kNothing},
 #define ROPEKV_TARGET_ROW(target, name, bit, choose, native) \
-  {Target::target, bit, name, internal::NativeBF16::native},
+  {name, bit, Target::target, internal::NativeBF16::native},
                                   ROPEKV_TARGETS(ROPEKV_TARGET_ROW)
 #undef ROPEKV_TARGET_ROW
 };

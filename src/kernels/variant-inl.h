@@ -36,6 +36,8 @@ struct Variant {
   static constexpr bool kAnyAngles = any_dtypes_t && kOutput != DType::kF32;
   static constexpr bool kBothBF16 =
       !kAnyAngles && kSource == DType::kBF16 && kOutput == DType::kBF16;
+  // Whether channels that pass are bits that need not be changed: a NaN may be any.
+  static constexpr bool kCopies = kSource == kOutput && kOutput != DType::kF32;
   using RoundedFormat = std::conditional_t<kBothBF16, FormatBF16Base<true>, FormatOf<kOutput>>;
   static constexpr bool kAscend = numerics_t == Numerics::kAscend;
   // Whether products are fused with the sum: docs/numerics.md, lemmas 1 and 5.

@@ -52,7 +52,7 @@ TEST_P(Equality, WithTheReference) {
       for (TensorSpec* output : {&spec.q, &spec.k, &spec.v}) {
         if (output->present()) MakeDense(*output);
       }
-      const auto seed = static_cast<uint64_t>(1000 * round + calls);
+      const auto seed = 1000 * static_cast<uint64_t>(round) + static_cast<uint64_t>(calls);
       Problem problem(spec, GetParam(), seed);
       const Result<Plan> plan = MakePlan(spec);
       ASSERT_TRUE(plan.ok()) << plan.status().message();
