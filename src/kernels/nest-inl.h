@@ -241,11 +241,13 @@ class Nest {
             if (ahead) Prefetch(reader.x() + channel, 4 * kMaxLanes);
           };
           // Rounded to the dtype that they have.
-          if constexpr (sink == Sink::kStore && !kRotates && V::kCopies) {
-            const hn::Repartition<T, DF> d;
-            StoreVector<kStores>(hn::LoadU(d, reader.x() + lower), d, to + lower);
-            StoreVector<kStores>(hn::LoadU(d, reader.x() + upper), d, to + upper);
-            return ask_ahead();
+          if constexpr (sink == Sink::kStore && V::kCopies) {
+            if constexpr (!kRotates) {
+              const hn::Repartition<T, DF> d;
+              StoreVector<kStores>(hn::LoadU(d, reader.x() + lower), d, to + lower);
+              StoreVector<kStores>(hn::LoadU(d, reader.x() + upper), d, to + upper);
+              return ask_ahead();
+            }
           }
           Vec lo_a, lo_b, hi_a, hi_b;
           if constexpr (kRotates && V::kDot) {
