@@ -103,7 +103,8 @@ TEST(RunAndVerify, AgreeOnEveryKindOfCase) {
            "--seq 70 --x f16 --offsets --kv-output",
            "--seq 40 --x f32 --kv-output --rotary-dim 48 --rotary-style interleaved",
            "--batch 9 --past 50 --positions --packed --half-width --cache-dtype bf16",
-           "--batch 9 --past 5 --x i32 --dtype f16 --angles f32 --positions --scales head --offsets",
+           "--batch 9 --past 5 --x i32 --dtype f16 --angles f32 --positions --scales head "
+           "--offsets",
            "--batch 9 --past 5 --x i32 --dtype f16 --positions --cache page --index-dtype i64",
            "--seq 30 --x f16 --packed --half-width --scales tensor --rotary-style interleaved",
            "--seq 30 --x i32 --dtype f32 --cache-dtype f32 --kv-output --rotary-dim 2",
