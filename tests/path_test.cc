@@ -69,7 +69,8 @@ Args Addresses(void* Args::*output = nullptr, uintptr_t bytes = 0) {
 
 class PathTest : public ::testing::TestWithParam<std::tuple<Variant, Target>> {
  protected:
-  Spec MakeSpec(int64_t head_dim, DType bias = DType::kNone, bool offsets = true) const {
+  Spec MakeSpec(int64_t head_dim, DType bias = DType::kNone, bool offsets = true,
+                int64_t rotary_dim = 0, RotaryStyle style = RotaryStyle::kHalf) const {
     const auto& [variant, target] = GetParam();
     Spec spec = DenseSpec({.batch = 3,
                            .seq_len = 2,
@@ -80,6 +81,8 @@ class PathTest : public ::testing::TestWithParam<std::tuple<Variant, Target>> {
                            .out_dtype = variant.output,
                            .cache_layout = CacheLayout::kPaged,
                            .cache_shape = {3, 4},
+                           .rotary_dim = rotary_dim,
+                           .rotary_style = style,
                            .kv_output = true,
                            .offsets = offsets,
                            .bias_dtype = variant.source == DType::kI32 ? bias : DType::kNone});
@@ -168,18 +171,7 @@ TEST_P(PathTest, WholeHeads) {
       for (const int64_t rotary_dim : {32, 64, 128}) {
         for (const bool beyond_caches : {false, true}) {
           if (rotary_dim > head_dim) continue;
-          Spec spec = DenseSpec({.batch = 3,
-                                 .num_q_heads = 2,
-                                 .num_kv_heads = 2,
-                                 .head_dim = head_dim,
-                                 .x_dtype = variant.source,
-                                 .out_dtype = variant.output,
-                                 .cache_layout = CacheLayout::kPaged,
-                                 .cache_shape = {3, 4},
-                                 .rotary_dim = rotary_dim,
-                                 .rotary_style = style});
-          spec.numerics = variant.numerics;
-          spec.target = target;
+          const Spec spec = MakeSpec(head_dim, DType::kNone, true, rotary_dim, style);
           const Plan plan = MakeStreamingPlan(spec, beyond_caches).value();
           // Of 96 the other 32 are too few for vectors of 512 bits.
           const bool usual = rotary_dim == 64 && head_dim > 96;
