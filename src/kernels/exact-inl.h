@@ -25,10 +25,8 @@ void ExactHead(const KernelCall& call, const PartCall& part, int64_t token, int6
 // A Kernel::run of nothing else.
 void RunExactly(const KernelCall& call);
 
-// `count` values of a row, at least as many as a vector has lanes: to f32 and from it, rounded; and
-// sums that wrap.
+// `count` values of a row, at least as many as a vector has lanes: to f32; and sums that wrap.
 void Widen(DType dtype, const void* from, int64_t count, float* to);
-void Narrow(DType dtype, const float* from, int64_t count, void* to);
 void AddInt32(const int32_t* a, const int32_t* b, int64_t count, int32_t* to);
 
 // A head's scales or offsets side by side: where they are, or in `room`.

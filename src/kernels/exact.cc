@@ -41,16 +41,6 @@ HWY_INLINE void StorePairs(D d, V lo, V hi, hn::TFromD<D>* row, Pairs pairs, int
   hn::StoreU(hi, d, row + pair + pairs.distance);
 }
 
-// Calls use(format) for a floating-point dtype.
-template <class Use>
-HWY_INLINE void WithFormat(DType dtype, const Use& use) {
-  switch (dtype) {
-    case DType::kF16: return use(FormatF16());
-    case DType::kBF16: return use(FormatBF16());
-    default: return use(FormatF32());
-  }
-}
-
 HWY_INLINE void ReadPairs(DType dtype, const void* row, Pairs pairs, int64_t pair, Vec& lo,
                           Vec& hi) {
   WithFormat(dtype, [&](auto format) ROPEKV_INLINE_LAMBDA {
@@ -211,16 +201,6 @@ void Widen(DType dtype, const void* from, int64_t count, float* to) {
     ForVectors(count, [&](int64_t i) ROPEKV_INLINE_LAMBDA {
       const auto bits = hn::LoadU(hn::Rebind<T, DF>(), static_cast<const T*>(from) + i);
       hn::StoreU(decltype(format)::ToF32(DF(), bits), DF(), to + i);
-    });
-  });
-}
-
-void Narrow(DType dtype, const float* from, int64_t count, void* to) {
-  WithFormat(dtype, [&](auto format) ROPEKV_INLINE_LAMBDA {
-    using T = typename decltype(format)::T;
-    ForVectors(count, [&](int64_t i) ROPEKV_INLINE_LAMBDA {
-      const auto bits = decltype(format)::FromF32(DF(), hn::LoadU(DF(), from + i));
-      hn::StoreU(bits, hn::Rebind<T, DF>(), static_cast<T*>(to) + i);
     });
   });
 }

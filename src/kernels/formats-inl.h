@@ -215,6 +215,16 @@ struct FormatOf<DType::kF16> : FormatF16 {};
 template <>
 struct FormatOf<DType::kBF16> : FormatBF16 {};
 
+// Calls use(format) for a floating-point dtype.
+template <class Use>
+HWY_INLINE void WithFormat(DType dtype, const Use& use) {
+  switch (dtype) {
+    case DType::kF16: return use(FormatF16());
+    case DType::kBF16: return use(FormatBF16());
+    default: return use(FormatF32());
+  }
+}
+
 }  // namespace ropekv::internal::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

@@ -59,7 +59,7 @@ class Nest {
   union Scratch {
     struct {
       typename V::Reader::Scratch reader;
-      HWY_ALIGN float values[kMaxHeadDim];  // to be rounded to another dtype; or of a padding row
+      HWY_ALIGN float padding[kMaxHeadDim];  // a row where nobody looks
     } head;
     ExactRoom exact;
   };
@@ -151,63 +151,65 @@ class Nest {
                                  uint64_t* failed, const Rotation& rotation, Scratch& scratch) {
     using enum Sink;
     switch (part.sink) {
-      case kStore: return HeadsTo<kStore>(call, part, tile, failed, rotation, scratch);
-      case kQuantise: return HeadsTo<kQuantise>(call, part, tile, failed, rotation, scratch);
+      case kStore: return HeadsTo<kStore, Format>(call, part, tile, failed, rotation, scratch);
+      case kQuantise:
+        return HeadsTo<kQuantise, Format>(call, part, tile, failed, rotation, scratch);
       case kStoreAny:
-        if constexpr (V::kAnyDTypes && kPairs == 0) {
-          return HeadsTo<kStoreAny>(call, part, tile, failed, rotation, scratch);
+        if constexpr (V::kAnyDTypes && kPairs == 0 && !kWholeHeads) {
+          WithFormat(part.row_dtype, [&](auto format) ROPEKV_INLINE_LAMBDA {
+            using Other = decltype(format);
+            if constexpr (!std::is_base_of_v<Other, FormatOf<V::kOutput>>) {
+              HeadsTo<kStoreAny, Other>(call, part, tile, failed, rotation, scratch);
+            }
+          });
         }
     }
   }
 
-  template <Sink sink>
+  template <Sink sink, class StoreFormat>
   static HWY_INLINE void HeadsTo(const KernelCall& call, const PartCall& part, Tile& tile,
                                  uint64_t* failed, const Rotation& rotation, Scratch& scratch) {
     // Heads of v, which are as long as those of k.
     constexpr int64_t kAlike = sink == Sink::kQuantise && !kWholeHeads ? kPairs : 0;
     if (part.rotated) {
-      return Heads<sink, true, kPairs>(call, part, tile, failed, rotation, scratch);
+      return Heads<sink, StoreFormat, true, kPairs>(call, part, tile, failed, rotation, scratch);
     }
     if (kAlike != 0 && part.channels == 2 * kAlike) {
-      return Heads<sink, false, kAlike>(call, part, tile, failed, rotation, scratch);
+      return Heads<sink, StoreFormat, false, kAlike>(call, part, tile, failed, rotation, scratch);
     }
-    Heads<sink, false, 0>(call, part, tile, failed, rotation, scratch);
+    Heads<sink, StoreFormat, false, 0>(call, part, tile, failed, rotation, scratch);
   }
 
-  // The rows of the part's head 0. That of a token that is padding is where nobody looks, as is
-  // that of a head which is to be rounded to another dtype.
-  template <Sink sink, class Element>
+  // The rows of the part's head 0. That of a token that is padding is where nobody looks.
+  template <class Element>
   static HWY_INLINE Rows<Element> FirstRows(const PartCall& part, const Tile& tile,
                                             Scratch& scratch) {
     Rows<Element> rows = {};
     for (int64_t i = 0; i < tile.count(); ++i) {
-      if (sink != Sink::kStoreAny && part.rows == nullptr) {
+      if (part.rows == nullptr) {
         rows.at[i] = static_cast<Element*>(part.out) + (tile.token + i) * part.out_token_stride;
         rows.stride[i] = part.out_head_stride;
-      } else if (void* const row = part.rows[tile.token + i]; sink != Sink::kStoreAny && row) {
+      } else if (void* const row = part.rows[tile.token + i]) {
         rows.at[i] = static_cast<Element*>(row) + part.row_offset;
         rows.stride[i] = part.row_head_stride;
       } else {
-        rows.at[i] = reinterpret_cast<Element*>(scratch.head.values);
+        rows.at[i] = reinterpret_cast<Element*>(scratch.head.padding);
       }
     }
     return rows;
   }
 
-  template <Sink sink, bool kRotated, int64_t kUnrolled>
+  template <Sink sink, class StoreFormat, bool kRotated, int64_t kUnrolled>
   static HWY_INLINE void Heads(const KernelCall& call, const PartCall& part, Tile& tile,
                                uint64_t* failed, const Rotation& rotation, Scratch& scratch) {
     constexpr bool kQuantise = sink == Sink::kQuantise;
-    constexpr bool kOther = sink == Sink::kStoreAny;
     constexpr bool kWhole = kWholeHeads && kRotated;
-    using StoreFormat = std::conditional_t<kOther, FormatF32, Format>;
-    constexpr Stores kStores = kOther ? Stores::kOrdinary : stores;
     const DF df;
     const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
     typename V::Reader reader(call, part, kWhole ? call.head_dim : part.channels, tile.token,
                               scratch.head.reader);
     using Element = std::conditional_t<kQuantise, int8_t, typename StoreFormat::T>;
-    auto rows = FirstRows<sink, Element>(part, tile, scratch);
+    auto rows = FirstRows<Element>(part, tile, scratch);
     // Of quantised heads that are outputs too.
     T* out = kQuantise ? static_cast<T*>(part.out) : nullptr;
     if (out) out += tile.token * part.out_token_stride;
@@ -244,8 +246,8 @@ class Nest {
           if constexpr (sink == Sink::kStore && V::kCopies) {
             if constexpr (!kRotates) {
               const hn::Repartition<T, DF> d;
-              StoreVector<kStores>(hn::LoadU(d, reader.x() + lower), d, to + lower);
-              StoreVector<kStores>(hn::LoadU(d, reader.x() + upper), d, to + upper);
+              StoreVector<stores>(hn::LoadU(d, reader.x() + lower), d, to + lower);
+              StoreVector<stores>(hn::LoadU(d, reader.x() + upper), d, to + upper);
               return ask_ahead();
             }
           }
@@ -258,17 +260,16 @@ class Nest {
             if constexpr (kRotates) rotation.TurnStep(i, of.half, step, lo_a, lo_b, hi_a, hi_b);
           }
           const auto write = [&](auto* row) ROPEKV_INLINE_LAMBDA {
-            Order::template Write<StoreFormat, kStores>(df, lo_a, lo_b, row + lower, range);
-            Order::template Write<StoreFormat, kStores>(df, hi_a, hi_b, row + upper, range);
+            Order::template Write<StoreFormat, stores>(df, lo_a, lo_b, row + lower, range);
+            Order::template Write<StoreFormat, stores>(df, hi_a, hi_b, row + upper, range);
           };
-          if constexpr (sink == Sink::kStore) write(to);
           if constexpr (kQuantise) {
             if (HWY_UNLIKELY(also)) write(also);
           }
           if constexpr (sink != Sink::kStore && kRotates) {
             for (Vec* value : {&lo_a, &lo_b, &hi_a, &hi_b}) *value = V::Round::Result(df, *value);
           }
-          if constexpr (kOther) write(to);
+          if constexpr (!kQuantise) write(to);
           if constexpr (kQuantise) {
             const auto quantise = [&](int64_t vector, Vec value) ROPEKV_INLINE_LAMBDA {
               const int64_t at = (4 * step + vector) * lanes;
@@ -293,7 +294,6 @@ class Nest {
             do_step(std::false_type(), passing, step, HWY_MIN(step * 2 * lanes, last));
           }
         }
-        if constexpr (kOther) NarrowRow(part, tile.token + i, head, scratch);
         bool fails = kRotated && !tile.usual;
         fails |= StoreFormat::Failed(df, range);
         if constexpr (kQuantise) fails |= Quantise::Failed(fractions, margin);
@@ -310,14 +310,6 @@ class Nest {
         passing.Advance(offsets);
       }
     }
-  }
-
-  static HWY_INLINE void NarrowRow(const PartCall& part, int64_t token, int64_t head,
-                                   const Scratch& scratch) {
-    if (part.rows[token] == nullptr) return;
-    const int64_t element = part.row_offset + head * part.row_head_stride;
-    Narrow(part.row_dtype, scratch.head.values, part.channels,
-           static_cast<char*>(part.rows[token]) + element * ElementBytes(part.row_dtype));
   }
 };
 
