@@ -17,7 +17,6 @@
 #include "kernels/rotate-inl.h"
 
 #if HWY_TARGET != HWY_SCALAR
-HWY_BEFORE_NAMESPACE();
 namespace ropekv::internal::HWY_NAMESPACE {
 
 // One variant on one target: which way is fast, beside the exact one.
@@ -72,7 +71,6 @@ struct Variant {
 };
 
 }  // namespace ropekv::internal::HWY_NAMESPACE
-HWY_AFTER_NAMESPACE();
 #endif  // HWY_TARGET != HWY_SCALAR
 
 #endif  // ROPEKV_KERNELS_VARIANT_INL_H_
