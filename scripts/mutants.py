@@ -20,7 +20,10 @@ ENVIRONMENT = "src/run/fp_env.h"
 TYPES = "src/types/types.cc"
 REFERENCE = "src/reference/reference.cc"
 NUMBERS = "src/reference/number_formats.h"
+CALL = "src/kernels/call.h"
+TARGETS = "src/kernels/targets.cc"
 NEST = "src/kernels/nest-inl.h"
+ANGLES = "src/kernels/angles-inl.h"
 QUANTISE = "src/kernels/quantise-inl.h"
 UNIT = "src/kernels/unit-inl.h"
 ROTATE = "src/kernels/rotate-inl.h"
@@ -224,7 +227,7 @@ MUTANTS = [
     ("core", EXACT, "lo_int = hn::Add(lo_int, lo_bias);", ""),
     ("core", EXACT, "hn::LoadU(di, a + i), hn::LoadU(di, b + i)",
      "hn::LoadU(di, a + i), hn::LoadU(di, b)"),
-    ("kI32", NEST, "if (part.rows[token] == nullptr) return;", ""),
+    ("kI32", NEST, "sink != Sink::kStore && kRotates", "kQuantise && kRotates"),
     ("kI32", NEST, "kWhole ? call.head_dim : part.channels", "part.channels"),
     ("kI32", DEQUANTISE, "activation_scale_[i * activation_stride_]", "activation_scale_[0]"),
     ("kI32", DEQUANTISE, "given_bias_ += channels * bias_bytes_;", "given_bias_ += channels;"),
@@ -232,4 +235,13 @@ MUTANTS = [
      "a = hn::Mul(hn::Mul(hn::ConvertTo(df, int_a), scale_a), token_scale);",
      "a = hn::Mul(hn::ConvertTo(df, int_a), hn::Mul(scale_a, token_scale));"),
     ("kI32", NEST, "HWY_MIN(tokens, call.num_tokens - token), true", "tokens, true"),
+    # Parts too short for two steps.
+    ("kF16", ANGLES, "V::kOnePlace && rows.half_width", "false"),
+    ("kF16", ROTATE, "hi_a = lo_a;", "hi_a = lo_b;"),
+    ("kF16", UNIT, "traits.rotary_dim == 32 && traits.head_dim >= 64", "false"),
+    ("kI32", UNIT, "&& !traits.other_caches) {", ") {"),
+    ("core", CALL, "interleaved ? (half + 1) / 2 * 2 : half", "half"),
+    ("core", CALL, "std::max(step, interleaved", "std::max<int64_t>(0, interleaved"),
+    ("core", TARGETS, "kernel.step <= passing", "true"),
+    ("core", TARGETS, "kernel.least_rotary_dim <= traits.rotary_dim", "true"),
 ]

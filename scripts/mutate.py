@@ -35,9 +35,9 @@ WORK = ROOT / "build" / "mutate"
 # From quick to slow; run_test before what starts threads, for which one of its tests looks.
 TESTS = ["spec_rules_test", "spec_dtypes_test", "device_limits_test", "dense_spec_test",
          "overlap_test", "slots_test", "call_rules_test", "index_rules_test", "limits_test",
-         "numbers_test", "rounding_test", "path_test", "properties_test", "cache_properties_test",
-         "rotary_properties_test", "rotary_equalities_test", "run_test", "quantise_test",
-         "rotation_test", "bound_test", "fused_test", "isolation_test"]
+         "numbers_test", "rounding_test", "path_test", "path_parts_test", "properties_test",
+         "cache_properties_test", "rotary_properties_test", "rotary_equalities_test", "run_test",
+         "quantise_test", "rotation_test", "bound_test", "fused_test", "isolation_test"]
 SLOW = ":".join(["Sizes/SlotsTest.*", "*QuantiseTest.QuotientsNearHalves*", "Threads.*",
                  "*RotationTest.EdgesOfTheRange*", "*BoundTest.RandomCallsEqualUnbound*",
                  "*FusedTest.*", "FusedLarge.*", "Isolation.*"])

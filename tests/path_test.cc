@@ -2,6 +2,8 @@
 // Which kernel a call gets: its instruction set, how it rotates, whether it is unrolled, whether it
 // streams, and whether heads are packed. All paths give the same bytes, so no other test would
 // notice that a fast one is never taken.
+#include "support/path.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,106 +13,33 @@
 #include <tuple>
 #include <vector>
 
-#include "support/every_kernel.h"
-#include "support/problem.h"
-#include "support/sampler.h"
-#include "support/streaming_plan.h"
-
 namespace ropekv::testing {
 namespace {
 
 using internal::Kernel;
-using internal::Rotation;
 
 // Heads of one size on the targets by the width of their vectors.
 struct Heads {
   int64_t head_dim;
-  bool packed;                           // even if every tensor is dense
-  int64_t step_512, step_256, step_128;  // 2: the scalar kernel
+  bool packed;  // even if every tensor is dense
+  Steps steps;
   // With 32 registers of 512 bits, in the caches or, up to heads of 128, 16 bits streamed.
   int64_t unrolled;
   bool streams;
 };
 constexpr Heads kHeads[] = {
-    {2, true, 8, 8, 8, 0, false},  // in blocks of 16
-    {4, false, 2, 2, 2, 0, false},     {16, false, 8, 8, 8, 0, false},
-    {30, false, 8, 8, 8, 0, false},    {32, false, 16, 16, 8, 0, false},
-    {62, false, 16, 16, 8, 0, false},  {64, false, 32, 16, 8, 32, true},
-    {80, false, 32, 16, 8, 0, false},  {96, false, 32, 16, 8, 48, false},
-    {128, false, 32, 16, 8, 64, true}, {256, false, 32, 16, 8, 128, true},
-    {512, false, 32, 16, 8, 0, true},  {514, true, 32, 16, 8, 128, false},  // in blocks of 256
-};
-
-// `longest` is the step of the longest heads.
-int64_t StepOf(const Heads& heads, Target target, int64_t longest) {
-  switch (target) {
-    // Their vectors are as long as the processor's; heads too short for them are left to NEON.
-    case Target::kSve:
-    case Target::kSve2: return longest <= heads.step_512 ? longest : heads.step_128;
-    case Target::kAvx512Bf16Dot:
-    case Target::kAvx512Bf16:
-    case Target::kAvx512: return heads.step_512;
-    case Target::kAvx2: return heads.step_256;
-    case Target::kSse4:
-    case Target::kNeon: return heads.step_128;
-    default: return 2;
-  }
-}
-
-// Addresses that are only looked at: on lines of memory, but for `output`, which is `bytes` off.
-Args Addresses(void* Args::*output = nullptr, uintptr_t bytes = 0) {
-  Args args;
-  for (const TensorField& field : kTensorFields) {
-    if (field.output) args.*field.output = reinterpret_cast<void*>(uintptr_t{1} << 20);
-  }
-  if (output) args.*output = reinterpret_cast<void*>((uintptr_t{1} << 20) + bytes);
-  return args;
-}
-
-class PathTest : public ::testing::TestWithParam<std::tuple<Variant, Target>> {
- protected:
-  Spec MakeSpec(int64_t head_dim, DType bias = DType::kNone, bool offsets = true,
-                int64_t rotary_dim = 0, RotaryStyle style = RotaryStyle::kHalf) const {
-    const auto& [variant, target] = GetParam();
-    Spec spec = DenseSpec({.batch = 3,
-                           .seq_len = 2,
-                           .num_q_heads = 2,
-                           .num_kv_heads = 2,
-                           .head_dim = head_dim,
-                           .x_dtype = variant.source,
-                           .out_dtype = variant.output,
-                           .cache_layout = CacheLayout::kPaged,
-                           .cache_shape = {3, 4},
-                           .rotary_dim = rotary_dim,
-                           .rotary_style = style,
-                           .kv_output = true,
-                           .offsets = offsets,
-                           .bias_dtype = variant.source == DType::kI32 ? bias : DType::kNone});
-    spec.numerics = variant.numerics;
-    spec.target = target;
-    return spec;
-  }
-
-  // bf16 by instructions of AVX512_BF16 only in vectors of 512 bits, and by dot products without
-  // offsets of k.
-  Rotation RotationOf(int64_t step, bool offsets) const {
-    const auto& [variant, target] = GetParam();
-    const bool f32 = variant.source == DType::kI32 || variant.source == DType::kF32;
-    if (step == 2 || f32) return Rotation::kExact;
-    if (variant.source == DType::kBF16) {
-      if (step != 32) return Rotation::kExact;
-      if (target == Target::kAvx512Bf16Dot && !offsets) return Rotation::kBF16Dot;
-      const bool native = target == Target::kAvx512Bf16Dot || target == Target::kAvx512Bf16;
-      return native ? Rotation::kFused : Rotation::kExact;
-    }
-    return variant.numerics == Numerics::kAscend ? Rotation::kExact : Rotation::kFused;
-  }
+    {2, false, {1, 1, 1}, 0, false},      {4, false, {1, 1, 1}, 0, false},
+    {16, false, {8, 8, 8}, 0, false},     {30, false, {8, 8, 8}, 0, false},
+    {32, false, {16, 16, 8}, 0, false},   {62, false, {16, 16, 8}, 0, false},
+    {64, false, {32, 16, 8}, 32, true},   {80, false, {32, 16, 8}, 0, false},
+    {96, false, {32, 16, 8}, 48, false},  {128, false, {32, 16, 8}, 64, true},
+    {256, false, {32, 16, 8}, 128, true}, {512, false, {32, 16, 8}, 0, true},
+    {514, true, {32, 16, 8}, 128, false},  // in blocks of 256
 };
 
 TEST_P(PathTest, ByHeadDim) {
   const Target target = std::get<Target>(GetParam());
-  const int64_t longest =
-      KernelOf(MakePlan(MakeSpec(internal::kMaxHeadDim)).value(), Addresses()).step;
+  const int64_t longest = LongestStep();
   for (const Heads& heads : kHeads) {
     for (const DType bias : {DType::kNone, DType::kF32, DType::kF16, DType::kBF16, DType::kI32}) {
       for (const bool beyond_caches : {false, true}) {
@@ -122,7 +51,7 @@ TEST_P(PathTest, ByHeadDim) {
                        << ", beyond the caches " << beyond_caches << ", aligned " << aligned);
           const Plan plan = MakeStreamingPlan(spec, beyond_caches).value();
           const Kernel& kernel = KernelOf(plan, aligned ? Addresses() : Addresses(&Args::q, 32));
-          const int64_t step = StepOf(heads, target, longest);
+          const int64_t step = StepOf(heads.steps, target, longest);
           const bool streams = heads.streams && beyond_caches && aligned && CanStream(target);
           const bool reads_32_bits = ElementBytes(spec.x.dtype) == 4;
           const bool fast = !beyond_caches || (streams && !reads_32_bits && heads.head_dim <= 128);
@@ -131,54 +60,10 @@ TEST_P(PathTest, ByHeadDim) {
           const int64_t unrolled = unrolls ? heads.unrolled : 0;
           EXPECT_EQ(IsPacked(plan), heads.packed);
           EXPECT_EQ(kernel.step, step);
-          EXPECT_EQ(kernel.exact, step == 2);
+          EXPECT_EQ(kernel.exact, step == 1);
           EXPECT_EQ(kernel.rotation, RotationOf(step, offsets));
           EXPECT_EQ(kernel.unrolled_pairs, unrolled);
           EXPECT_EQ(kernel.streams, streams);
-        }
-      }
-    }
-  }
-}
-
-// Neighbours are as good for dot products as halves are. They are unrolled in the caches.
-TEST_P(PathTest, InterleavedPairs) {
-  for (const int64_t head_dim : {64, 96, 128, 256}) {
-    for (const bool beyond_caches : {false, true}) {
-      for (const bool offsets : {false, true}) {
-        Spec spec = MakeSpec(head_dim, DType::kNone, offsets);
-        spec.rotary_style = RotaryStyle::kInterleaved;
-        const Plan plan = MakeStreamingPlan(spec, beyond_caches).value();
-        const Kernel& kernel = KernelOf(plan, Addresses());
-        const bool usual = head_dim == 64 || head_dim == 128;
-        const bool unrolled = Is512(spec.target) && kUnrolls && usual && !beyond_caches;
-        EXPECT_EQ(kernel.rotation, RotationOf(kernel.step, offsets));
-        EXPECT_EQ(kernel.unrolled_pairs, unrolled ? head_dim / 2 : 0)
-            << "D " << head_dim << ", beyond the caches " << beyond_caches << ", offsets "
-            << offsets;
-      }
-    }
-  }
-}
-
-// 64 rotated channels of longer heads, as most models have that rotate a part: the others are done
-// with them, where a call of 64 channels would be unrolled. Builds with sanitizers have these, too.
-TEST_P(PathTest, WholeHeads) {
-  const auto& [variant, target] = GetParam();
-  const bool reads_32_bits = variant.source == DType::kI32 || variant.source == DType::kF32;
-  for (const RotaryStyle style : {RotaryStyle::kHalf, RotaryStyle::kInterleaved}) {
-    for (const int64_t head_dim : {64, 96, 128, 256}) {
-      for (const int64_t rotary_dim : {32, 64, 128}) {
-        for (const bool beyond_caches : {false, true}) {
-          if (rotary_dim > head_dim) continue;
-          const Spec spec = MakeSpec(head_dim, DType::kNone, true, rotary_dim, style);
-          const Plan plan = MakeStreamingPlan(spec, beyond_caches).value();
-          // Of 96 the other 32 are too few for vectors of 512 bits.
-          const bool usual = rotary_dim == 64 && head_dim > 96;
-          const bool streams = style == RotaryStyle::kHalf && !reads_32_bits;
-          EXPECT_EQ(KernelOf(plan, Addresses()).whole_heads,
-                    Is512(target) && usual && (!beyond_caches || streams))
-              << rotary_dim << " of " << head_dim << ", beyond the caches " << beyond_caches;
         }
       }
     }

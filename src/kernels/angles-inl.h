@@ -45,6 +45,9 @@ HWY_INLINE void ReadAngles(const AngleRows& rows, int64_t pair, const Put& put) 
       const Vec entries = Format::ToF32(df, hn::LoadU(d, from - channel / 2));
       hn::StoreInterleaved2(entries, entries, df, twice);
       Order::Load(df, twice, a, b);
+    } else if (V::kOnePlace && rows.half_width) {
+      const hn::Rebind<typename Format::T, FullVectors> d;
+      a = b = Format::ToF32(df, hn::LoadU(d, from));
     } else {
       Order::template Read<Format>(df, from, a, b);
     }

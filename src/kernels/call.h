@@ -3,6 +3,7 @@
 #ifndef ROPEKV_KERNELS_CALL_H_
 #define ROPEKV_KERNELS_CALL_H_
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -57,11 +58,6 @@ struct PartCall {
   ScaleTables tables;  // what Kernel::prepare made of them
 };
 
-// PartCall::half of so many channels that are rotated. Interleaved pairs must not be torn apart.
-inline int64_t RotaryHalf(RotaryStyle style, int64_t channels) {
-  return style == RotaryStyle::kInterleaved ? (channels / 2 + 1) / 2 * 2 : channels / 2;
-}
-
 // Rotated and other channels of q, k and v; and, where caches are not int8, of k and v as outputs.
 inline constexpr int kMaxParts = 8;
 
@@ -109,8 +105,9 @@ struct Kernel {
   void (*run)(const KernelCall& call) = nullptr;
   // Fills the tables of `part` from its scales and offsets.
   void (*prepare)(const PartCall& part) = nullptr;
-  int64_t step = 0;            // pairs that it handles at a time, and the fewest a head may have
-  int64_t unrolled_pairs = 0;  // the rotated pairs of a head for which it is unrolled; 0: any
+  int64_t step = 0;  // pairs that it handles at a time, and the fewest channels of a part
+  int64_t least_rotary_dim = 0;  // the fewest channels that it rotates
+  int64_t unrolled_pairs = 0;    // the rotated pairs of a head for which it is unrolled; 0: any
   Rotation rotation = Rotation::kExact;
   bool exact = false;    // divides, and takes no tables
   bool streams = false;  // stores past the caches: every output row must begin a line
@@ -121,6 +118,12 @@ struct Kernel {
   // Floats of a table for one head of a part.
   int64_t TableSize(const PartCall& part) const {
     return exact ? 0 : (part.half + step - 1) / step * 2 * step;
+  }
+
+  // PartCall::half of so many channels. Interleaved pairs must not be torn apart.
+  int64_t Half(int64_t channels, bool interleaved) const {
+    const int64_t half = channels / 2;
+    return std::max(step, interleaved ? (half + 1) / 2 * 2 : half);
   }
 };
 

@@ -81,12 +81,17 @@ HWY_INLINE void Turn(const Angle& angle, Vec& lo_a, Vec& lo_b, Vec& hi_a, Vec& h
   using Round = typename V::Round;
   constexpr bool fused = V::kFused;
   const FullVectors df;
-  if constexpr (V::kStyle == RotaryStyle::kHalf) {
+  if constexpr (V::kSplitsPairs) {
+    Rotate<Round, fused>(df, angle(0), angle(2), angle(1), angle(3), lo_a, lo_b);
+    if constexpr (V::kOnePlace) {
+      hi_a = lo_a;
+      hi_b = lo_b;
+    } else {
+      Rotate<Round, fused>(df, angle(4), angle(6), angle(5), angle(7), hi_a, hi_b);
+    }
+  } else if constexpr (V::kStyle == RotaryStyle::kHalf) {
     Rotate<Round, fused>(df, angle(0), angle(2), angle(4), angle(6), lo_a, hi_a);
     Rotate<Round, fused>(df, angle(1), angle(3), angle(5), angle(7), lo_b, hi_b);
-  } else if constexpr (V::kSplitsPairs) {
-    Rotate<Round, fused>(df, angle(0), angle(2), angle(1), angle(3), lo_a, lo_b);
-    Rotate<Round, fused>(df, angle(4), angle(6), angle(5), angle(7), hi_a, hi_b);
   } else {
     RotateNeighbours<Round, fused>(df, angle(0), angle(2), lo_a);
     RotateNeighbours<Round, fused>(df, angle(1), angle(3), lo_b);

@@ -98,11 +98,7 @@ std::span<const Target> UsableTargets() noexcept {
 namespace internal {
 
 Kernel FindKernel(Target target, const KernelTraits& traits) {
-  // The shortest run of pairs that it has to work on.
-  int64_t shortest = RotaryHalf(traits.style, traits.rotary_dim);
-  for (const int64_t channels : {traits.head_dim, traits.head_dim - traits.rotary_dim}) {
-    if (channels != 0) shortest = std::min(shortest, channels / 2);
-  }
+  const int64_t passing = traits.head_dim - traits.rotary_dim;
   bool reached = false;
   for (const Target narrower : UsableTargets()) {
     reached = reached || narrower == target;
@@ -116,7 +112,9 @@ Kernel FindKernel(Target target, const KernelTraits& traits) {
       default: return {};
     }
     const Kernel kernel = find ? find(traits) : Kernel();
-    if (kernel.run && kernel.step <= shortest) return kernel;
+    const bool fits =
+        kernel.least_rotary_dim <= traits.rotary_dim && (passing == 0 || kernel.step <= passing);
+    if (kernel.run && fits) return kernel;
   }
   return {};
 }

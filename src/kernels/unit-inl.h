@@ -28,7 +28,7 @@ namespace {
 
 template <DType source, DType output, Numerics numerics, NativeBF16 native, RotaryStyle style>
 Kernel FindForDTypes(const KernelTraits&) {
-  return {.run = &RunExactly, .step = 2, .exact = true};
+  return {.run = &RunExactly, .step = 1, .least_rotary_dim = 2, .exact = true};
 }
 
 #else
@@ -42,9 +42,12 @@ void Prepare(const PartCall& part) {
 template <class V, int64_t kPairs, Stores stores, bool kWholeHeads = false>
 Kernel Describe() {
   using enum Rotation;
+  const int64_t step = 2 * static_cast<int64_t>(hn::Lanes(FullVectors()));
+  const bool two_places = V::kStyle == RotaryStyle::kHalf && !V::kOnePlace;
   return {.run = &Nest<V, kPairs, stores, kWholeHeads>::Run,
           .prepare = &Prepare<V>,
-          .step = 2 * static_cast<int64_t>(hn::Lanes(FullVectors())),
+          .step = step,
+          .least_rotary_dim = two_places ? 2 * step : step,
           .unrolled_pairs = kPairs,
           .rotation = V::kDot     ? kBF16Dot
                       : V::kFused ? kFused
@@ -109,6 +112,16 @@ constexpr NativeBF16 Useful(NativeBF16 native, DType source, DType output, bool 
 
 template <DType source, DType output, Numerics numerics, NativeBF16 native, RotaryStyle style>
 Kernel FindForDTypes(const KernelTraits& traits) {
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (style == RotaryStyle::kHalf) {
+    // 32 channels of longer heads: with dtypes of any kind, since few models have them.
+    if (traits.rotary_dim == 32 && traits.head_dim >= 64 && !traits.other_caches) {
+      constexpr NativeBF16 kNative = Useful(native, source, output, true);
+      using V = Variant<source, output, numerics, kNative, style, true, true>;
+      return Describe<V, 0, Stores::kOrdinary, true>();
+    }
+  }
+#endif
   const auto find = [&](auto any_dtypes) {
     constexpr bool kAny = decltype(any_dtypes)::value;
     constexpr NativeBF16 kNative = Useful(native, source, output, kAny);

@@ -21,7 +21,7 @@ namespace ropekv::internal::HWY_NAMESPACE {
 
 // One variant on one target: which way is fast, beside the exact one.
 template <DType source_t, DType output_t, Numerics numerics_t, NativeBF16 native_t,
-          RotaryStyle style_t, bool any_dtypes_t>
+          RotaryStyle style_t, bool any_dtypes_t, bool one_place_t = false>
 struct Variant {
   static constexpr DType kSource = source_t;
   static constexpr DType kOutput = output_t;
@@ -60,7 +60,12 @@ struct Variant {
   template <int64_t kPairs>
   using Rotation = RotationByF32<Variant, AnglesInMemory, kPairs>;
 #endif
-  static constexpr bool kSplitsPairs = kStyle == RotaryStyle::kInterleaved && kBothBF16;
+  // Half-split pairs of as many channels as a step has in one place: its first vector has the lower
+  // ones, its second the upper ones. The other place is the same again.
+  static constexpr bool kOnePlace = one_place_t;
+  // Whether the two vectors of a place turn together.
+  static constexpr bool kSplitsPairs =
+      kOnePlace || (kStyle == RotaryStyle::kInterleaved && kBothBF16);
   // Of channels that are rotated, and of those that pass.
   template <bool kRotated>
   static constexpr LaneOrder kOrder = (kRotated && kDot && !kSplitsPairs) ? LaneOrder::kInBlocks

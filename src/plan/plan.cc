@@ -119,9 +119,6 @@ bool RowsAreWholeLines(const PlanData& plan) {
   return bits % kLineBytes == 0;
 }
 
-// The block in which heads are packed that are too short for every kernel.
-constexpr int64_t kShortestHeadDim = 16;
-
 KernelTraits TraitsOf(const PlanData& plan) {
   const Spec& spec = plan.normalised;
   const DType cache = spec.k_cache.dtype, out = spec.q.dtype;
@@ -165,7 +162,10 @@ void ChooseKernels(PlanData& plan) {
   } else {
     plan.kernel = find();
   }
-  if (plan.kernel.run == nullptr) pack(kShortestHeadDim);
+  plan.call.rotary_half = plan.kernel.Half(plan.call.rotary_dim, plan.call.interleaved);
+  for (PartCall& part : plan.parts) {
+    part.half = plan.kernel.Half(part.channels, part.rotated && plan.call.interleaved);
+  }
   if (plan.packed || !traits.ahead || !RowsAreWholeLines(plan)) return;
   traits.whole_lines = true;
   const Kernel kernel = find();
@@ -204,7 +204,6 @@ class PartLayout {
       part.rotated = rotated && begin == 0;
       part.first_channel = heads_before * all + begin;
       part.channels = end - begin;
-      part.half = part.rotated ? plan_.call.rotary_half : part.channels / 2;
       tensors.channel = part.row_offset = begin;
       const auto at = static_cast<size_t>(plan_.call.num_parts++);
       plan_.parts[at] = part;
@@ -244,7 +243,6 @@ void LayOutCall(PlanData& plan) {
   call.interleaved = plan.normalised.rotary_style == RotaryStyle::kInterleaved;
   call.x_token_stride = plan.token_stride(TensorId::kX);
   call.rotary_dim = sizes.rotary_dim;
-  call.rotary_half = RotaryHalf(plan.normalised.rotary_style, sizes.rotary_dim);
   call.angles_dtype = plan.normalised.cos.dtype;
   call.half_width_angles = sizes.half_width_angles;
   call.activation_stride = plan.token_stride(TensorId::kActivationScale);

@@ -155,8 +155,8 @@ class PackedWalk {
     part.num_heads = 1;
     part.first_channel = part.row_offset = 0;
     part.channels = plan_.kernel_head_dim;
-    call.rotary_half = RotaryHalf(plan_.normalised.rotary_style, plan_.kernel_head_dim);
-    part.half = part.rotated ? call.rotary_half : plan_.kernel_head_dim / 2;
+    call.rotary_half = plan_.kernel.Half(plan_.kernel_head_dim, call.interleaved);
+    part.half = call.rotary_half;
     call.rotary_dim = plan_.kernel_head_dim;
     call.half_width_angles = false;
     call.parts = &part;

@@ -72,7 +72,7 @@ void SampleFeatures(Rng& rng, Shape& shape) {
     shape.rotary_dim =
         rng.Chance(0.2) ? shape.head_dim
         : rng.Chance(0.4)
-            ? std::min<int64_t>(64, shape.head_dim)
+            ? std::min(rng.Pick<int64_t>({32, 64, 64}), shape.head_dim)
             : 2 * rng.Int(1, rng.Chance(0.5) ? shape.head_dim / 2
                                              : std::max<int64_t>(1, shape.head_dim / 8));
   }
