@@ -70,6 +70,32 @@ TEST_P(PathTest, ByHeadDim) {
   }
 }
 
+// Of a dtype that is neither int8 nor that of the outputs: unrolled where heads of 128 turn by
+// halves.
+TEST_P(PathTest, CachesOfAThirdDType) {
+  const auto& [variant, target] = GetParam();
+  for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32}) {
+    if (dtype == variant.output) continue;
+    for (const RotaryStyle style : {RotaryStyle::kHalf, RotaryStyle::kInterleaved}) {
+      for (const int64_t head_dim : {64, 128}) {
+        for (const bool beyond_caches : {false, true}) {
+          Spec spec = MakeSpec(head_dim, DType::kNone, false, 0, style);
+          spec.scale_k = spec.scale_v = TensorSpec();
+          spec.k_cache.dtype = spec.v_cache.dtype = dtype;
+          const Plan plan = MakeStreamingPlan(spec, beyond_caches).value();
+          const Kernel& kernel = KernelOf(plan, Addresses());
+          const bool unrolled = Is512(target) && kUnrolls && head_dim == 128 && !beyond_caches &&
+                                style == RotaryStyle::kHalf &&
+                                variant.numerics != Numerics::kAscend;
+          EXPECT_EQ(kernel.unrolled_pairs, unrolled ? 64 : 0) << head_dim << " " << Name(dtype);
+          EXPECT_EQ(kernel.streams, beyond_caches && CanStream(target));
+          EXPECT_EQ(kernel.rotation, internal::Rotation::kExact);
+        }
+      }
+    }
+  }
+}
+
 // One output at a time does not begin a line of memory, or has rows that do not.
 TEST_P(PathTest, StreamingNeedsWholeLines) {
   const bool can_stream = CanStream(std::get<Target>(GetParam()));
@@ -85,7 +111,9 @@ TEST_P(PathTest, StreamingNeedsWholeLines) {
     EXPECT_EQ(KernelOf(plan, Addresses(field.output, 64)).streams, can_stream);
 
     const TensorSpec& dense = spec.*field.spec;
-    const int64_t line = 64 / ElementBytes(dense.dtype);
+    const int64_t element_bytes = ElementBytes(dense.dtype);
+    if (element_bytes == 0) FAIL() << "not there";
+    const int64_t line = 64 / element_bytes;
     for (int dim = 0; dim + 1 < dense.rank; ++dim) {
       for (const int64_t gap : {line / 2, line}) {
         Spec padded = spec;

@@ -155,7 +155,7 @@ class Nest {
       case kQuantise:
         return HeadsTo<kQuantise, Format>(call, part, tile, failed, rotation, scratch);
       case kStoreAny:
-        if constexpr (V::kAnyDTypes && kPairs == 0 && !kWholeHeads) {
+        if constexpr (V::template kOtherCaches<kPairs, stores, kWholeHeads>) {
           WithFormat(part.row_dtype, [&](auto format) ROPEKV_INLINE_LAMBDA {
             using Other = decltype(format);
             if constexpr (!std::is_base_of_v<Other, FormatOf<V::kOutput>>) {

@@ -65,6 +65,13 @@ Kernel FindUnrolled(const KernelTraits& traits) {
   constexpr bool kHalf = V::kStyle == RotaryStyle::kHalf;
   // Beyond the caches it gains only where there is least to read and to compute.
   constexpr bool kPays = !kStreams || (kHalf && !kReads32Bits);
+#ifndef ROPEKV_FEWER_KERNELS
+  if constexpr (V::template kOtherCaches<64, stores, false>) {
+    if (traits.other_caches && !traits.ahead && traits.rotary_dim == 128) {
+      return Describe<V, 64, stores>();
+    }
+  }
+#endif
   if constexpr (kPays && (kReads32Bits || !V::kAnyDTypes)) {
     if (!traits.other_caches && kStreams == traits.ahead) {
       if (traits.rotary_dim == 64 && traits.head_dim != 64) return Describe<V, 32, stores, true>();

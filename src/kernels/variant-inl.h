@@ -42,6 +42,13 @@ struct Variant {
   // Whether products are fused with the sum: docs/numerics.md, lemmas 1 and 5.
   static constexpr bool kFusedF16 = kSource == DType::kF16 && !kAnyAngles && !kAscend;
   static constexpr bool kFused = kFusedF16 || (kBothBF16 && native_t == NativeBF16::kRounding);
+  // Which kernels have caches of a third dtype: those for heads of any size and, in the caches, for
+  // those of 128, which are the most frequent.
+  template <int64_t kPairs, Stores stores, bool kWholeHeads>
+  static constexpr bool kOtherCaches =
+      kAnyDTypes && !kWholeHeads &&
+      (kPairs == 0 ||
+       (kPairs == 64 && stores == Stores::kOrdinary && !kAscend && kStyle == RotaryStyle::kHalf));
   static constexpr int64_t kTile = kSource == DType::kI32 ? 4 : 1;
 
 #if HWY_TARGET == HWY_AVX3
