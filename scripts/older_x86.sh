@@ -11,7 +11,7 @@ export ROPEKV_TEST_SHARE=8
 
 ropekv=build/release/frontends/cli/ropekv
 folder=build/older_x86
-tests=(rounding path rotary_equalities rotation)
+tests=(rounding path path_parts rotary_equalities rotation)
 
 # A case, and what this processor makes of it.
 make_case() {

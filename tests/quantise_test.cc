@@ -34,7 +34,7 @@ struct Halves {
     return static_cast<float>(numerator[token * kChannels + channel]) * unit[channel];
   }
 
-  int8_t expected(int64_t token, int64_t channel) const {
+  int expected(int64_t token, int64_t channel) const {
     float level = value(token, channel) / scale[channel];
     if (!offset.empty()) level = level + offset[channel];
     return static_cast<int8_t>(std::nearbyint(std::clamp(level, -128.0f, 127.0f)));

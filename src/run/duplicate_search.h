@@ -62,7 +62,8 @@ class DuplicateSearch {
       // On to the other half of the smallest part that is not done yet.
       while (bits > 0 && (index >> (bits - 1) & 1)) index ^= Bits{1} << --bits;
       if (bits == 0) return std::nullopt;
-      index |= Bits{1} << (bits - 1);
+      // A part of so few slots that each has a cell of its own never fills the list: bits < kWidth.
+      index |= Bits{1} << (bits - 1);  // NOLINT(clang-analyzer-core.UndefinedBinaryOperatorResult)
       bits = std::max(bits, min_bits);
     }
   }
