@@ -70,24 +70,30 @@ TEST_P(PathTest, ByHeadDim) {
   }
 }
 
-// Of a dtype that is neither int8 nor that of the outputs: unrolled where heads of 128 turn by
-// halves.
-TEST_P(PathTest, CachesOfAThirdDType) {
+// Caches of a dtype that is neither int8 nor that of the outputs, or f32 angles for other outputs:
+// unrolled where heads of 128 turn by halves.
+TEST_P(PathTest, DTypesOfAnyKind) {
   const auto& [variant, target] = GetParam();
-  for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32}) {
-    if (dtype == variant.output) continue;
+  for (const DType cache : {DType::kI8, DType::kF16, DType::kBF16, DType::kF32}) {
+    const bool wide_angles = cache == DType::kI8;
+    if ((wide_angles ? DType::kF32 : cache) == variant.output) continue;
+    if (wide_angles && variant.source == DType::kI32) continue;  // has the same kernels for all
     for (const RotaryStyle style : {RotaryStyle::kHalf, RotaryStyle::kInterleaved}) {
       for (const int64_t head_dim : {64, 128}) {
         for (const bool beyond_caches : {false, true}) {
           Spec spec = MakeSpec(head_dim, DType::kNone, false, 0, style);
-          spec.scale_k = spec.scale_v = TensorSpec();
-          spec.k_cache.dtype = spec.v_cache.dtype = dtype;
+          if (wide_angles) {
+            spec.cos.dtype = spec.sin.dtype = DType::kF32;
+          } else {
+            spec.scale_k = spec.scale_v = TensorSpec();
+            spec.k_cache.dtype = spec.v_cache.dtype = cache;
+          }
           const Plan plan = MakeStreamingPlan(spec, beyond_caches).value();
           const Kernel& kernel = KernelOf(plan, Addresses());
           const bool unrolled = Is512(target) && kUnrolls && head_dim == 128 && !beyond_caches &&
                                 style == RotaryStyle::kHalf &&
-                                variant.numerics != Numerics::kAscend;
-          EXPECT_EQ(kernel.unrolled_pairs, unrolled ? 64 : 0) << head_dim << " " << Name(dtype);
+                                (wide_angles || variant.numerics != Numerics::kAscend);
+          EXPECT_EQ(kernel.unrolled_pairs, unrolled ? 64 : 0) << head_dim << " " << Name(cache);
           EXPECT_EQ(kernel.streams, beyond_caches && CanStream(target));
           EXPECT_EQ(kernel.rotation, internal::Rotation::kExact);
         }

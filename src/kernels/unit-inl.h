@@ -67,9 +67,7 @@ Kernel FindUnrolled(const KernelTraits& traits) {
   constexpr bool kPays = !kStreams || (kHalf && !kReads32Bits);
 #ifndef ROPEKV_FEWER_KERNELS
   if constexpr (V::template kOtherCaches<64, stores, false>) {
-    if (traits.other_caches && !traits.ahead && traits.rotary_dim == 128) {
-      return Describe<V, 64, stores>();
-    }
+    if (traits.rotary_dim == 128 && !traits.ahead) return Describe<V, 64, stores>();
   }
 #endif
   if constexpr (kPays && (kReads32Bits || !V::kAnyDTypes)) {
