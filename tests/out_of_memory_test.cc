@@ -6,6 +6,7 @@
 #include <new>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
 #include "plan/failure.h"
 #include "support/failing_new.h"
@@ -51,10 +52,18 @@ TEST(OutOfMemory, CallsWithABadIndex) {
   }
 }
 
-// In threads too.
+// In threads too, and however many tokens the search for duplicates has.
 TEST(OutOfMemory, RunAllocatesNothing) {
-  for (const CacheLayout layout : {CacheLayout::kContiguous, CacheLayout::kPaged}) {
-    Problem problem(SimpleSpec(layout), Flavour::kPlain, 1);
+  std::vector<Spec> specs = {SimpleSpec(CacheLayout::kContiguous), SimpleSpec(CacheLayout::kPaged)};
+  for (const int64_t tokens : {1, 64, 5000, 20000}) {
+    Shape shape = SimpleShape(CacheLayout::kPaged);
+    shape.batch = tokens;
+    shape.seq_len = 1;
+    shape.cache_shape = {tokens, 1};
+    specs.push_back(DenseSpec(shape));
+  }
+  for (const Spec& spec : specs) {
+    Problem problem(spec, Flavour::kPlain, 1);
     const Plan plan = MakePlan(problem.spec()).value();
     ASSERT_TRUE(RunReference(plan, problem.expected()).ok());
     const Args args = problem.actual();
