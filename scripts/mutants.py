@@ -238,7 +238,7 @@ MUTANTS = [
     # Parts too short for two steps.
     ("kF16", ANGLES, "V::kOnePlace && rows.half_width", "false"),
     ("kF16", ROTATE, "hi_a = lo_a;", "hi_a = lo_b;"),
-    ("kF16", UNIT, "traits.rotary_dim == 32 && traits.head_dim >= 64", "false"),
+    ("kF16", UNIT, "traits.rotary_dim == 32 && traits.head_dim != 32", "false"),
     ("kI32", UNIT, "&& !traits.other_caches) {", ") {"),
     ("core", CALL, "interleaved ? (half + 1) / 2 * 2 : half", "half"),
     ("core", CALL, "std::max(step, interleaved", "std::max<int64_t>(0, interleaved"),

@@ -66,6 +66,7 @@ Kernel FindUnrolled(const KernelTraits& traits) {
   // Beyond the caches it gains only where there is least to read and to compute.
   constexpr bool kPays = !kStreams || (kHalf && !kReads32Bits);
 #ifndef ROPEKV_FEWER_KERNELS
+  // With caches of a third dtype, or f32 angles, there is no other for them.
   if constexpr (V::template kOtherCaches<64, stores, false>) {
     if (traits.rotary_dim == 128 && !traits.ahead) return Describe<V, 64, stores>();
   }
@@ -120,7 +121,7 @@ Kernel FindForDTypes(const KernelTraits& traits) {
 #if HWY_TARGET == HWY_AVX3
   if constexpr (style == RotaryStyle::kHalf) {
     // 32 channels of longer heads: with dtypes of any kind, since few models have them.
-    if (traits.rotary_dim == 32 && traits.head_dim >= 64 && !traits.other_caches) {
+    if (traits.rotary_dim == 32 && traits.head_dim != 32 && !traits.other_caches) {
       constexpr NativeBF16 kNative = Useful(native, source, output, true);
       using V = Variant<source, output, numerics, kNative, style, true, true>;
       return Describe<V, 0, Stores::kOrdinary, true>();
