@@ -28,16 +28,16 @@ make_system() {
   include=$(IFS=, && echo "${debian[*]}")
   quietly debootstrap --variant=minbase ${include:+--include="$include"} "$suite" "$root" \
     ${mirror:+"$mirror"}
-  # Of C, too: CMake looks for c++ where it has found cc.
+  # Of C, too: CMake looks for c++ where it has found cc. The links lead nowhere from out here.
   for versioned in "$root"/usr/bin/{gcc,g++,clang,clang++}-[0-9]*; do
     [[ -e $versioned ]] || continue
     ln -s "/usr/bin/${versioned##*/}" "$root/usr/local/bin/$(basename "${versioned%-*}")"
   done
-  [[ ! -e $root/usr/local/bin/gcc ]] || ln -s gcc "$root/usr/local/bin/cc"
-  [[ ! -e $root/usr/local/bin/g++ ]] || ln -s g++ "$root/usr/local/bin/c++"
+  [[ ! -L $root/usr/local/bin/gcc ]] || ln -s gcc "$root/usr/local/bin/cc"
+  [[ ! -L $root/usr/local/bin/g++ ]] || ln -s g++ "$root/usr/local/bin/c++"
   if [[ ${#pypi[@]} -gt 0 ]]; then
     quietly inside pip install --break-system-packages "${pypi[@]}"
-    inside ldconfig
+    quietly inside ldconfig
   fi
   git archive HEAD | tar --extract --directory "$root/root/ropekv"
 }
