@@ -35,6 +35,11 @@ make_system() {
   done
   [[ ! -L $root/usr/local/bin/gcc ]] || ln -s gcc "$root/usr/local/bin/cc"
   [[ ! -L $root/usr/local/bin/g++ ]] || ln -s g++ "$root/usr/local/bin/c++"
+  # An older g++ has a libstdc++.so of its own, with which the suite's libraries cannot be linked.
+  for versioned in "$root"/usr/lib/gcc/*/*/libstdc++.so; do
+    [[ -e $versioned ]] || continue
+    ln -sf "/usr/lib/$(basename "$(dirname "${versioned%/*}")")/libstdc++.so.6" "$versioned"
+  done
   if [[ ${#pypi[@]} -gt 0 ]]; then
     quietly inside pip install --break-system-packages "${pypi[@]}"
     quietly inside ldconfig
