@@ -12,7 +12,7 @@
 namespace ropekv::testing {
 
 // The kernel that Run hands this call to.
-inline const internal::Kernel& KernelOf(const Plan& plan, const Args& args) {
+inline internal::Kernel KernelOf(const Plan& plan, const Args& args) {
   return internal::ChooseKernel(plan.data(), args);
 }
 
