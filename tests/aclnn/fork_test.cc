@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Children made by fork: each call gives an error with a message, and none hangs, whatever the
 // parent's threads are doing.
-#include <dlfcn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "aclnn/every_function.h"
 #include "aclnn/fixture.h"
 
 namespace ropekv::testing {
@@ -33,26 +33,14 @@ const std::set<std::string> kCannotFail = {
     "aclDataTypeSize",        "aclFloat16ToFloat", "aclFloatToFloat16",        "aclGetRecentErrMsg",
     "aclrtGetSocName"};
 
-// No function has more than 23 parameters, and all take zeros for an answer.
-#if defined(__clang__)
-[[clang::no_sanitize("function")]]
-#endif
-void CallWithZeros(void* function) {
-  using Z = uintptr_t;
-  reinterpret_cast<void (*)(Z, Z, Z, Z, Z, Z, Z, Z, Z, Z, Z, Z, Z, Z, Z, Z, Z, Z, Z, Z, Z, Z, Z)>(
-      function)(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-}
-
 // Calls everything. Returns the names of the functions that do not say that they are in a child.
 std::string CallAll(const std::vector<std::string>& names) {
   std::string silent;
   for (const std::string& name : names) {
-    void* const function = dlsym(RTLD_DEFAULT, name.c_str());
-    if (!function) {
+    if (!CallWithZeros(name)) {
       silent += name + " (not found) ";
       continue;
     }
-    CallWithZeros(function);
     if (TakeMessage().find("forked") == std::string::npos) silent += name + " ";
   }
   return silent;
@@ -86,8 +74,7 @@ std::string InChild(Body body) {
 // Forks while other threads hold one lock or another nearly always.
 std::string ForkInTheMiddle() {
   std::vector<std::string> names;
-  std::ifstream file(ROPEKV_EXPORTS);
-  for (std::string name; std::getline(file, name);) {
+  for (const std::string& name : ExportedNames()) {
     if (kCannotFail.count(name) == 0) names.push_back(name);
   }
   if (names.empty()) return "no names";

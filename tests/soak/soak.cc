@@ -118,7 +118,7 @@ int Soak(double minutes) {
 }  // namespace ropekv::testing
 
 int main(int argc, char** argv) {
-  double minutes = 0.25;
+  double minutes = 1;
   if (argc == 3 && std::strcmp(argv[1], "--minutes") == 0) minutes = std::strtod(argv[2], nullptr);
   if ((argc != 1 && argc != 3) || !(minutes > 0)) {
     std::fputs("usage: soak [--minutes M]\n", stderr);
