@@ -114,6 +114,7 @@ TEST_P(StackTest, IsBounded) {
         const Args args = problem.actual();
         measure("CheckArgs", [&] { return CheckArgs(plan, args); });
         measure("Run", [&] { return ropekv::Run(plan, args, {.num_threads = 1}); });
+        measure("Run, shared", [&] { return ropekv::Run(plan, args, {.num_threads = 3}); });
         ASSERT_TRUE(RunReference(plan, problem.expected()).ok());
         ASSERT_EQ(problem.Compare(), "");
         measure("BindWeights", [&] {

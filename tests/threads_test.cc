@@ -3,8 +3,10 @@
 #include "run/threads.h"
 
 #include <gtest/gtest.h>
+#include <oneapi/tbb/info.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -105,12 +107,31 @@ TEST_F(QuotaTest, BehindLongLines) {
   EXPECT_EQ(Quota(), 2);
 }
 
-TEST(MaxThreads, KeepsToTheQuota) {
-  const int64_t quota = internal::ProcessorQuota("");
-  EXPECT_GE(MaxThreads(), 1);
-  if (quota > 0) {
-    EXPECT_LE(MaxThreads(), quota);
-  }
+// Affinity is oneTBB's to see.
+TEST_F(QuotaTest, OfTheThreadsThatThereAre) {
+  const int all = oneapi::tbb::info::default_concurrency();
+  Write("/proc/self/cgroup", "0::/\n");
+  EXPECT_EQ(internal::CountThreads(root_.c_str()), all);
+  Write("/sys/fs/cgroup/cpu.max", "100000 100000\n");
+  EXPECT_EQ(internal::CountThreads(root_.c_str()), 1);
+  Write("/sys/fs/cgroup/cpu.max", "9223372036854775807 1\n");
+  EXPECT_EQ(internal::CountThreads(root_.c_str()), all);
+  EXPECT_EQ(internal::CountThreads(""), MaxThreads());
+}
+
+TEST(ChooseThreads, AsManyAsAreAllowedAndWorthIt) {
+  using internal::ChooseThreads;
+  constexpr int64_t kLong = int64_t{1} << 20;
+  EXPECT_EQ(ChooseThreads(kLong, kLong, 0), MaxThreads());
+  EXPECT_EQ(ChooseThreads(kLong, 1, 0), std::min(8, MaxThreads()));  // of 128 KiB each
+  EXPECT_EQ(ChooseThreads(2, kLong, 0), std::min(2, MaxThreads()));
+  EXPECT_EQ(ChooseThreads(255, 1024, 0), 1);
+  EXPECT_EQ(ChooseThreads(256, 1024, 0), std::min(2, MaxThreads()));
+  // A caller who names a number has it.
+  EXPECT_EQ(ChooseThreads(10, 1, 7), 7);
+  EXPECT_EQ(ChooseThreads(kLong, 1, 1000), 1000);
+  EXPECT_EQ(ChooseThreads(3, kLong, 1000), 3);
+  EXPECT_EQ(ChooseThreads(0, kLong, 1000), 1);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "plan/plan.h"
 #include "run/check_args.h"
 #include "run/fp_env.h"
+#include "run/threads.h"
 #include "run/walk.h"
 #include "run/weights.h"
 
@@ -18,20 +19,9 @@ namespace ropekv {
 namespace internal {
 namespace {
 
-// Waking a second thread costs a few microseconds; a thread copies this much in about that time.
-constexpr int64_t kMinBytesPerThread = 128 << 10;
-
-int64_t ChooseThreads(const PlanData& plan, int64_t tokens, int num_threads) {
-  if (num_threads > 0) return std::max<int64_t>(1, std::min<int64_t>(num_threads, tokens));
-  const int64_t worthwhile =
-      tokens / std::max<int64_t>(1, kMinBytesPerThread / plan.bytes_per_token);
-  if (worthwhile < 2) return 1;
-  return std::min<int64_t>({MaxThreads(), worthwhile, tokens});
-}
-
 void RunTokens(const PlanData& plan, const Args& args, TokenRange range, int num_threads) {
   const int64_t tokens = range.end - range.begin;
-  const int64_t threads = ChooseThreads(plan, tokens, num_threads);
+  const int64_t threads = ChooseThreads(tokens, plan.bytes_per_token, num_threads);
   if (threads == 1) return Walk(plan, args, range);
   // oneTBB restores the caller's rounding mode but not its status flags.
   const DefaultFpEnvironment environment;

@@ -17,6 +17,9 @@ namespace ropekv {
 namespace internal {
 namespace {
 
+// Waking a second thread costs a few microseconds; a thread copies this much in about that time.
+constexpr int64_t kMinBytesPerThread = 128 << 10;
+
 // The beginning of a file, into a buffer; empty if there is none.
 template <size_t kSize>
 std::string_view ReadFile(const char* path, char (&buffer)[kSize]) {
@@ -89,15 +92,24 @@ int64_t ProcessorQuota(const char* root) noexcept {
   return least;
 }
 
+int CountThreads(const char* root) noexcept {
+  // oneTBB keeps to the affinity of the process, and since 2022 to its control groups.
+  const auto counted = static_cast<int64_t>(oneapi::tbb::info::default_concurrency());
+  const int64_t quota = ProcessorQuota(root);
+  return static_cast<int>(quota > 0 ? std::min(quota, counted) : counted);
+}
+
+int64_t ChooseThreads(int64_t tokens, int64_t bytes_per_token, int num_threads) noexcept {
+  if (num_threads > 0) return std::max<int64_t>(1, std::min<int64_t>(num_threads, tokens));
+  const int64_t worthwhile = tokens / std::max<int64_t>(1, kMinBytesPerThread / bytes_per_token);
+  if (worthwhile < 2) return 1;
+  return std::min<int64_t>({MaxThreads(), worthwhile, tokens});
+}
+
 }  // namespace internal
 
 int MaxThreads() noexcept {
-  // oneTBB keeps to the affinity of the process, and since 2022 to its control groups.
-  static const int threads = [] {
-    const auto counted = static_cast<int64_t>(oneapi::tbb::info::default_concurrency());
-    const int64_t quota = internal::ProcessorQuota("");
-    return static_cast<int>(quota > 0 ? std::min(quota, counted) : counted);
-  }();
+  static const int threads = internal::CountThreads("");
   return threads;
 }
 

@@ -12,6 +12,12 @@ namespace ropekv::internal {
 // no memory but 3 KiB of stack.
 int64_t ProcessorQuota(const char* root) noexcept;
 
+// MaxThreads, counted anew.
+int CountThreads(const char* root) noexcept;
+
+// Among how many threads a call of `tokens` is shared. `num_threads` is that of RunOptions.
+int64_t ChooseThreads(int64_t tokens, int64_t bytes_per_token, int num_threads) noexcept;
+
 }  // namespace ropekv::internal
 
 #endif  // ROPEKV_RUN_THREADS_H_

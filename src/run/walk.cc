@@ -28,12 +28,11 @@ class Tables {
   // room for, and makes their tables. Returns how many.
   int64_t Prepare(const Kernel& kernel, int64_t head_dim, int64_t first,
                   std::span<PartCall> parts) {
-    int64_t floats = 0, room = room_;
+    int64_t floats = 0;
     for (const PartCall& part : parts) {
       floats += (part.offset.data ? 2 : 1) * kernel.TableSize(part);
-      room -= kOneShift;
     }
-    const int64_t count = std::clamp<int64_t>(room / floats, 0, parts[0].num_heads - first);
+    const int64_t count = std::clamp<int64_t>(room_ / floats, 0, parts[0].num_heads - first);
     for (PartCall& part : parts) {
       part.num_heads = count;
       if (count == 0) continue;
@@ -44,25 +43,24 @@ class Tables {
       if (part.offset.data) part.offset.data += first * part.offset.head_stride;
       const int64_t size = count * kernel.TableSize(part);
       part.tables.reciprocals = Take(size);
-      part.tables.shifts = Take(part.offset.data ? size : kOneShift);
+      part.tables.shifts = part.offset.data ? Take(size) : no_offset_;
       kernel.prepare(part);
     }
     return count;
   }
 
  private:
-  static constexpr int64_t kOneShift = 64;
-
   float* Take(int64_t floats) {
     float* taken = data_ + (kRoom - room_);
     room_ -= floats;
     return taken;
   }
 
-  // With the shifts of three parts, which two caches have at most.
-  static constexpr int64_t kRoom = 2 * 2048 + 3 * kOneShift;
+  static constexpr int64_t kRoom = 2 * 2048;
   int64_t room_ = kRoom;
   alignas(kLineBytes) float data_[kRoom];
+  // The shifts of every part without offsets: one step's, in vectors of at most 512 bits.
+  alignas(kLineBytes) float no_offset_[64];
 };
 
 using Parts = std::array<PartCall, kMaxParts>;
@@ -81,7 +79,7 @@ Parts PartsOf(const PlanData& plan, const Rows& rows) {
 // Hands tokens to the kernel in chunks that lie in one run. Not inlined, like its neighbour: their
 // frames would be in every call's.
 [[gnu::noinline]] void RunChunks(const PlanData& plan, const Rows& rows, const Kernel& kernel,
-                                 KernelCall call, Parts& parts, TokenRange range) {
+                                 KernelCall& call, Parts& parts, TokenRange range) {
   const void* cos[kChunk];
   const void* sin[kChunk];
   void* k_rows[kChunk];
@@ -112,7 +110,7 @@ Parts PartsOf(const PlanData& plan, const Rows& rows) {
 }
 
 [[gnu::noinline]] void RunOnce(const PlanData& plan, const Rows& rows, const Kernel& kernel,
-                               const KernelCall& call, TokenRange range) {
+                               KernelCall& call, TokenRange range) {
   Parts parts = PartsOf(plan, rows);
   RunChunks(plan, rows, kernel, call, parts, range);
 }
@@ -122,7 +120,7 @@ TensorId CacheOf(const PlanData& plan, int part) { return plan.part_tensors[part
 // With tables made for this call. The parts of a cache go on by the same heads:
 // Kernel::whole_heads.
 [[gnu::noinline]] void RunRounds(const PlanData& plan, const Rows& rows, const Kernel& kernel,
-                                 const KernelCall& call, TokenRange range) {
+                                 KernelCall& call, TokenRange range) {
   std::array<int64_t, kMaxParts> done = {};
   bool more = true;
   for (int round = 0; more; ++round) {
