@@ -14,8 +14,10 @@
 #define HWY_COMPILE_ALL_ATTAINABLE 1
 
 // T(our name, as spelled by users, Highway's bit, Highway's function chooser, what is done by
-// AVX512_BF16), best first, but for the first two: see targets.cc. Highway 1.0.3 has no target with
-// AVX512_BF16; ours are its AVX3 and one or two instructions.
+// AVX512_BF16), best first, but for the first two: see targets.cc. Those with AVX512_BF16 are
+// Highway's AVX3 and one or two instructions of our own: Highway 1.0.3 has no such target, and with
+// those of 1.2 (AVX3_ZEN4, AVX3_SPR) the kernels would differ by its version. No kernel is made for
+// these.
 #define ROPEKV_TARGETS(T)                                                          \
   T(kAvx512Bf16Dot, "avx512_bf16_dot", HWY_AVX3, HWY_CHOOSE_AVX3, kRoundingAndDot) \
   T(kAvx512Bf16, "avx512_bf16", HWY_AVX3, HWY_CHOOSE_AVX3, kRounding)              \
