@@ -141,6 +141,22 @@ TEST_F(FaultsTest, EachSystemCall) {
   }
 }
 
+TEST_F(FaultsTest, EachSystemCallOfVerify) {
+  const Words arguments = {"verify", Path("case"), "--expect", Path("result")};
+  const auto check = [&](const FaultOutcome& outcome) {
+    CheckRefusal(outcome);
+    EXPECT_EQ(outcome.exit_code, outcome.failed ? 2 : 0);
+    if (outcome.failed) {
+      EXPECT_NE(outcome.err.find(scratch_.path()), std::string::npos) << outcome.err;
+    }
+  };
+  for (const SystemCall call : {SystemCall::kOpen, SystemCall::kRead, SystemCall::kStatus}) {
+    const int64_t calls = Each(
+        arguments, [&](int64_t n) { FailSystemCall(call, n, EIO); }, check, 1);
+    EXPECT_GE(calls, 2) << "of both files: " << static_cast<int>(call);
+  }
+}
+
 // A disk that is full, and a limit of file sizes.
 TEST_F(FaultsTest, FilesThatMayNotGrow) {
   for (const Making& making : Makings()) {
