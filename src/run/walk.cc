@@ -32,7 +32,9 @@ class Tables {
     for (const PartCall& part : parts) {
       floats += (part.offset.data ? 2 : 1) * kernel.TableSize(part);
     }
-    const int64_t count = std::clamp<int64_t>(room_ / floats, 0, parts[0].num_heads - first);
+    // A cache has a part at least, and a part's table a step.
+    const int64_t most = room_ / floats;  // NOLINT(clang-analyzer-core.DivideZero)
+    const int64_t count = std::clamp<int64_t>(most, 0, parts[0].num_heads - first);
     for (PartCall& part : parts) {
       part.num_heads = count;
       if (count == 0) continue;
@@ -79,7 +81,7 @@ Parts PartsOf(const PlanData& plan, const Rows& rows) {
 // Hands tokens to the kernel in chunks that lie in one run. Not inlined, like its neighbour: their
 // frames would be in every call's.
 [[gnu::noinline]] void RunChunks(const PlanData& plan, const Rows& rows, const Kernel& kernel,
-                                 KernelCall& call, Parts& parts, TokenRange range) {
+                                 KernelCall call, Parts& parts, TokenRange range) {
   const void* cos[kChunk];
   const void* sin[kChunk];
   void* k_rows[kChunk];
@@ -110,7 +112,7 @@ Parts PartsOf(const PlanData& plan, const Rows& rows) {
 }
 
 [[gnu::noinline]] void RunOnce(const PlanData& plan, const Rows& rows, const Kernel& kernel,
-                               KernelCall& call, TokenRange range) {
+                               const KernelCall& call, TokenRange range) {
   Parts parts = PartsOf(plan, rows);
   RunChunks(plan, rows, kernel, call, parts, range);
 }
@@ -120,7 +122,7 @@ TensorId CacheOf(const PlanData& plan, int part) { return plan.part_tensors[part
 // With tables made for this call. The parts of a cache go on by the same heads:
 // Kernel::whole_heads.
 [[gnu::noinline]] void RunRounds(const PlanData& plan, const Rows& rows, const Kernel& kernel,
-                                 KernelCall& call, TokenRange range) {
+                                 const KernelCall& call, TokenRange range) {
   std::array<int64_t, kMaxParts> done = {};
   bool more = true;
   for (int round = 0; more; ++round) {

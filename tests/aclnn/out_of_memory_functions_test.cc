@@ -87,7 +87,7 @@ TEST_F(OutOfMemoryFunctions, DescriptorsAndAddresses) {
     Call("aclSetDynamicInputTensorAddr", [&] { return set(executor, 0, 0, tensors, address); });
   }
   // Of the list's elements the call still has one.
-  test.call.tensors[0].release();
+  static_cast<void>(test.call.tensors[0].release());
   EXPECT_EQ(aclDestroyTensorList(tensors), 0);
   EXPECT_EQ(aclDestroyAclOpExecutor(executor), 0);
 }
