@@ -93,7 +93,9 @@ HWY_INLINE hn::Vec<D> CollectGroups(D d, hn::Vec<D> blocks) {
   alignas(64) static constexpr auto kOrder = [] {
     std::array<Group, kGroups> order{};
     constexpr size_t kBlocks = kGroups / kVectors;
-    for (size_t i = 0; i < kGroups; ++i) order[i] = i % kBlocks * kVectors + i / kBlocks;
+    for (size_t i = 0; i < kGroups; ++i) {
+      order[i] = static_cast<Group>(i % kBlocks * kVectors + i / kBlocks);
+    }
     return order;
   }();
   return hn::BitCast(d, hn::TableLookupLanes(hn::BitCast(d_group, blocks),
