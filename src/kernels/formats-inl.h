@@ -183,7 +183,7 @@ struct FormatNativeBF16 : FormatBF16 {
     } else if constexpr (order == LaneOrder::kEvenOdd) {
       alignas(64) static constexpr auto kByTurns = [] {
         std::array<uint16_t, 32> lanes{};
-        for (uint16_t i = 0; i < 32; ++i) lanes[i] = i / 2 + i % 2 * 16;
+        for (size_t i = 0; i < 32; ++i) lanes[i] = static_cast<uint16_t>(i / 2 + i % 2 * 16);
         return lanes;
       }();
       bits = _mm512_permutexvar_epi16(_mm512_load_si512(kByTurns.data()), bits);
